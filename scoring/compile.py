@@ -1,0 +1,88 @@
+"""Scoring rules as SQL: one statement turns events into rule hits, another judges conditions over profiles.
+
+Invariants: the statement is the same for a batch sent as external data and for stored history, so stream and
+history agree by construction; it raises no error whatever the events hold; it reads `source` once, however
+many rules there are. An event of a robot matches no rule, every other event matches `*` with amount 0.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from scoring.ruleset import ACTIVITY, ScoringRules
+from scoring.sql_text import array, quote, texts
+
+
+class Named(Protocol):
+    """Rules of one namespace."""
+
+    @property
+    def name(self) -> str:
+        """The namespace."""
+
+
+class Usability(Protocol):
+    """What identity rules say of which identifiers of an event can be its subject, and in which order."""
+
+    @property
+    def namespaces(self) -> Sequence[Named]:
+        """Namespaces, strongest first; those not listed come after all of them."""
+
+    @property
+    def blocked_patterns(self) -> Collection[str]:
+        """Named patterns whose identifiers do not cluster."""
+
+    @property
+    def blocked_ids(self) -> Collection[str]:
+        """identifier_ids of blocked values."""
+
+
+def usable_sql(identity: Usability, identifiers_expr: str = "identifiers", kinds_expr: str = "kinds") -> str:
+    """Expression: the identifiers that are not blocked, strongest first, ties by id, as Array(String).
+
+    `identifiers_expr` and `kinds_expr` are aligned arrays; a kind is a namespace, then `|` and named patterns
+    joined by commas where it matches any.
+    """
+    names = [rule.name for rule in identity.namespaces]
+    ranks = f"{array(names)}, {array(range(len(names)))}, {len(names)}"
+    rank = f"transform(splitByChar('|', k)[1], {ranks})" if names else "0"
+    blocked = []
+    if identity.blocked_patterns:
+        patterns = array(sorted(identity.blocked_patterns))
+        blocked.append(f"hasAny(splitByChar(',', splitByChar('|', k)[2]), {patterns})")
+    if identity.blocked_ids:
+        blocked.append(f"i IN {texts(sorted(identity.blocked_ids))}")
+    if blocked:
+        rank = f"if({' OR '.join(blocked)}, -1, {rank})"
+    ranked = f"arrayMap((i, k) -> ({rank}, i), {identifiers_expr}, {kinds_expr})"
+    pairs = f"arrayFilter(p -> p.1 >= 0, {ranked})" if blocked else ranked
+    return f"arrayMap(p -> p.2, arraySort({pairs}))"
+
+
+def hits_select(generation: str, scoring: ScoringRules, identity: Usability, source: str) -> str:
+    """SELECT of `rule_hits` rows, columns in the order of the table, from rows of `events`.
+
+    One row per usable identifier, matched rule and event. `source` follows FROM: a table or `(SELECT ...)`.
+    """
+    names = [ACTIVITY, *(rule.name for rule in scoring.behaviour)]
+    amounts = [0, *(rule.points for rule in scoring.behaviour)]
+    matches = [f"if({rule.condition_sql()}, {i}, 0)" for i, rule in enumerate(scoring.behaviour, start=2)]
+    matched = f"arrayFilter(r -> r > 0, [toUInt16(1), {', '.join(matches)}])" if matches else "[toUInt16(1)]"
+    return f"""SELECT workspace, {quote(generation)} AS generation, arrayJoin(usable) AS identifier_id,
+    {array(names)}[rule_index] AS rule, event_id, occurred_at, day,
+    toInt64({array(amounts)}[rule_index]) AS amount, '' AS distinct_key, usable AS identifiers
+FROM (
+    SELECT workspace, event_id, occurred_at, day, {usable_sql(identity)} AS usable,
+        arrayJoin({matched}) AS rule_index
+    FROM {source}
+    WHERE is_robot = 0
+)"""
+
+
+def when_select(exprs: Sequence[str], source: str) -> str:
+    """SELECT of one row per row of `source`: `profile_id`, `results` (Array(UInt8), one for each expression).
+
+    `exprs` are the SQL of conditions (`Condition.sql`); `source` holds the columns that
+    `schemas.condition_columns.rows_structure` lists, at least those that the conditions name.
+    """
+    results = ", ".join(f"toUInt8({expr})" for expr in exprs)
+    return f"SELECT profile_id, {f'[{results}]' if exprs else 'emptyArrayUInt8()'} AS results FROM {source}"
