@@ -1,10 +1,11 @@
 """Admission of events: the border at which everything about an event is checked, once, and made canonical.
 
-Invariant: an admitted body decodes as `schemas.events.Event`, whatever the client sent; the same event (in any
-order of keys, any whitespace, resent with another sentAt) has the same bytes. Nothing here knows the workspace.
+Invariant: an admitted body decodes as `schemas.events.Event`, whatever the client sent; the same event (in
+any order of keys, any whitespace, resent with another sentAt) has the same bytes. Nothing here knows the
+workspace.
 
-Written table of coercions: ids, `phone` and `mobile` may be whole numbers, they become text; empty or null ids,
-null `properties`, `traits`, `context` and times become absent. Any other type is a reject.
+Written table of coercions: ids, `phone` and `mobile` may be whole numbers, they become text; empty or null
+ids, null `properties`, `traits`, `context` and times become absent. Any other type is a reject.
 """
 
 import json
@@ -65,8 +66,9 @@ def admit(
 ) -> Item:
     """The event of a decoded body, canonical; `body` stays as it is.
 
-    `default_type` is the type that the path says, `batch_context` goes under the event's own context, `sent_at`
-    stands in for a missing sentAt. Raises Problem with code and JSON pointer. Linear in the size of the body.
+    `default_type` is the type that the path says, `batch_context` goes under the event's own context,
+    `sent_at` stands in for a missing sentAt. Raises Problem with code and JSON pointer. Linear in the size
+    of the body.
     """
     if not isinstance(body, dict):
         raise Problem("not_an_object")
@@ -248,8 +250,8 @@ def _dump(event: dict[str, Any]) -> bytes:
 def _ascii(data: bytes) -> bytes:
     """What `to_ascii` returns, ten times faster where much of the text is Chinese.
 
-    The encoder of `json` escapes quotes and backslashes once more; every quote and every pair of backslashes in
-    its answer stems from that, so undoing it from left to right is exact.
+    The encoder of `json` escapes quotes and backslashes once more; every quote and every pair of backslashes
+    in its answer stems from that, so undoing it from left to right is exact.
     """
     if b"\x7f" in data:  # which `json` escapes and `to_ascii` does not
         return to_ascii(data)

@@ -1,7 +1,7 @@
 """Events as the job reads them from the log: Segment's spec, typed just as far as something looks at it.
 
-Invariant: every body that `admit` returned decodes as `Event`; what a function here says of an event depends on
-the event alone (and, where the client gave no usable time, on when it was received).
+Invariant: every body that `admit` returned decodes as `Event`; what a function here says of an event depends
+on the event alone (and, where the client gave no usable time, on when it was received).
 """
 
 import re
@@ -15,7 +15,6 @@ from schemas.log_record import Item
 from schemas.times import parse_time
 
 __all__ = [
-    "MAX_IDENTIFIERS",
     "TYPES",
     "Context",
     "Event",

@@ -1,7 +1,8 @@
 """A workspace (tenant): which namespaces its identifiers have, where channels come from, what is sensitive.
 
-Invariant: a workspace is frozen and says nothing that identity.yaml or scoring.yaml say; with the pepper it is
-the key generation under which evidence gets its ids. `to_json` is canonical: equal workspaces have equal bytes.
+Invariant: a workspace is frozen and says nothing that identity.yaml or scoring.yaml say; with the pepper it
+is the key generation under which evidence gets its ids. `to_json` is canonical: equal workspaces have equal
+bytes.
 """
 
 import difflib
