@@ -58,9 +58,13 @@ class _Server(uvicorn.Server):
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m store.endpoint", description="The embedded store")
     parser.add_argument("--path", type=Path, required=True, help="directory of the data")
-    parser.add_argument("--host", default="127.0.0.1", choices=["127.0.0.1", "localhost", "::1"], help="loopback only")
+    parser.add_argument(
+        "--host", default="127.0.0.1", choices=["127.0.0.1", "localhost", "::1"], help="loopback only"
+    )
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--token-file", type=Path, required=True, help="holds the password of the user `default`")
+    parser.add_argument(
+        "--token-file", type=Path, required=True, help="holds the password of the user `default`"
+    )
     return parser.parse_args(argv)
 
 
@@ -81,7 +85,9 @@ def main(argv: list[str]) -> int:
         return _refuse(3, str(error))
     except Fault as fault:
         return _refuse(4, f"the engine does not open {arguments.path}: {fault.message.splitlines()[0]}")
-    listener = socket.create_server((arguments.host, arguments.port), family=_family(arguments.host), backlog=1024)
+    listener = socket.create_server(
+        (arguments.host, arguments.port), family=_family(arguments.host), backlog=1024
+    )
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     # uvicorn raises the signal again once it has stopped; by then it has done its work
     signal.signal(signal.SIGTERM, lambda *_: None)

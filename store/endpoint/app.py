@@ -84,12 +84,16 @@ class App:
         if path in ("/ping", "/replicas_status"):
             await _send(send, await self._health())
         elif path != "/" or method not in ("GET", "POST"):
-            await _send(send, _failed(refusal(36, "BAD_ARGUMENTS", "There is only GET and POST /"), self._always, 404))
+            await _send(
+                send, _failed(refusal(36, "BAD_ARGUMENTS", "There is only GET and POST /"), self._always, 404)
+            )
         elif method == "GET" and not query_string:
             await _send(send, _text(200, "Ok.\n"))
         elif not self._admits(headers, query_string):
             fault = refusal(516, "AUTHENTICATION_FAILED", "default: wrong user or token")
-            await _send(send, _failed(fault, [*self._always, (b"www-authenticate", b'Basic realm="kintsugi"')]))
+            await _send(
+                send, _failed(fault, [*self._always, (b"www-authenticate", b'Basic realm="kintsugi"')])
+            )
         elif self.is_draining:
             await _send(send, _failed(refusal(236, "ABORTED", "The store is stopping"), self._always))
         elif self._waiting >= MOST_WAITING:
@@ -136,7 +140,9 @@ class App:
     ) -> None:
         body = await _body(receive)
         if body is None:
-            await _send(send, _failed(refusal(299, "HTTP_LENGTH_REQUIRED", "The body is too large"), self._always))
+            await _send(
+                send, _failed(refusal(299, "HTTP_LENGTH_REQUIRED", "The body is too large"), self._always)
+            )
             return
         asked: list[Request] = []
         work = partial(self._work, method, query_string, headers, body, asked)
@@ -151,7 +157,12 @@ class App:
             await self._stream(reply, reply.chunks, receive, send)
 
     def _work(
-        self, method: str, query_string: bytes, headers: Mapping[bytes, bytes], body: bytes, asked: list[Request]
+        self,
+        method: str,
+        query_string: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        asked: list[Request],
     ) -> Reply:
         """The part of a request that runs in a thread; `asked` tells the loop what is being run."""
         try:
@@ -179,7 +190,9 @@ class App:
             described.append((b"content-encoding", encoding.encode()))
         return Reply(200, described, body)
 
-    async def _finishes(self, running: "asyncio.Future[Reply]", receive: Receive, asked: list[Request]) -> bool:
+    async def _finishes(
+        self, running: "asyncio.Future[Reply]", receive: Receive, asked: list[Request]
+    ) -> bool:
         """Whether a long request comes to its end with its client still there; otherwise its query is killed."""
         gone = asyncio.ensure_future(receive())
         await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -188,7 +201,9 @@ class App:
             return True
         if asked:
             with suppress(Fault):
-                await asyncio.get_running_loop().run_in_executor(self._ping_pool, self._engine.kill, asked[0].query_id)
+                await asyncio.get_running_loop().run_in_executor(
+                    self._ping_pool, self._engine.kill, asked[0].query_id
+                )
         reply = await running
         if reply.chunks is not None:
             reply.chunks.close()  # type: ignore[attr-defined]  # a generator

@@ -22,7 +22,9 @@ BASE_SETTINGS: Final = {
 }
 """What differs here from the engine's own defaults; a request may set each otherwise."""
 
-_STREAMABLE: Final = frozenset("TabSeparated TSV TabSeparatedRaw TSVRaw CSV JSONEachRow RowBinary Native".split())
+_STREAMABLE: Final = frozenset(
+    ["TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow", "RowBinary", "Native"]
+)
 """Formats whose chunks, put one behind the other, are the document."""
 _HAS_HEADER: Final = frozenset(["Native"])
 """Formats that say something even of no rows."""
@@ -178,7 +180,9 @@ def _load(connection: Connection, table: External) -> None:
         inserter.finish()
 
 
-def _stream(connection: Connection, sql: str, format_: str, parameters: Mapping[str, str]) -> Iterator[bytes] | None:
+def _stream(
+    connection: Connection, sql: str, format_: str, parameters: Mapping[str, str]
+) -> Iterator[bytes] | None:
     """Chunks of a result, the first of them already computed; None where the result must be taken whole."""
     stream = connection.send_query(sql, format_, params=dict(parameters))
     first = stream.fetch()

@@ -15,10 +15,7 @@ MOST_BYTES: Final = 512 * 1024 * 1024
 """Largest body, as sent and unpacked."""
 
 _IGNORED: Final = frozenset(
-    """wait_end_of_query buffer_size send_progress_in_http_headers http_headers_progress_interval_ms
-    cancel_http_readonly_queries_on_client_close client_protocol_version session_id session_timeout session_check
-    quota_key role stacktrace compress decompress user password query query_id database default_format
-    enable_http_compression""".split()
+    ["wait_end_of_query", "buffer_size", "send_progress_in_http_headers", "http_headers_progress_interval_ms", "cancel_http_readonly_queries_on_client_close", "client_protocol_version", "session_id", "session_timeout", "session_check", "quota_key", "role", "stacktrace", "compress", "decompress", "user", "password", "query", "query_id", "database", "default_format", "enable_http_compression"]
 )
 
 
@@ -62,7 +59,11 @@ def read_request(method: str, query_string: bytes, headers: Mapping[bytes, bytes
     arguments = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
     for name in ("compress", "decompress"):
         if arguments.get(name, "0") not in ("0", ""):
-            raise refusal(48, "NOT_IMPLEMENTED", f"{name}=1 (ClickHouse blocks) is not supported here; use HTTP compression")
+            raise refusal(
+                48,
+                "NOT_IMPLEMENTED",
+                f"{name}=1 (ClickHouse blocks) is not supported here; use HTTP compression",
+            )
     body = unpack(body, headers.get(b"content-encoding", b"").decode("latin-1").lower(), MOST_BYTES)
     form = Form({}, {})
     content_type = headers.get(b"content-type", b"").decode("latin-1")
@@ -91,7 +92,9 @@ def read_request(method: str, query_string: bytes, headers: Mapping[bytes, bytes
 
 def _settings(arguments: Mapping[str, str]) -> dict[str, str]:
     return {
-        name: value for name, value in arguments.items() if name not in _IGNORED and not name.startswith("param_")
+        name: value
+        for name, value in arguments.items()
+        if name not in _IGNORED and not name.startswith("param_")
     }
 
 
@@ -104,7 +107,9 @@ def _external(name: str, data: bytes, arguments: dict[str, str]) -> External:
     if not structure and types:
         structure = ", ".join(f"_{i} {type_}" for i, type_ in enumerate(_split(types), 1))
     if not structure:
-        raise refusal(36, "BAD_ARGUMENTS", f"External data {name} has neither {name}_structure nor {name}_types")
+        raise refusal(
+            36, "BAD_ARGUMENTS", f"External data {name} has neither {name}_structure nor {name}_types"
+        )
     return External(name, structure, format_, data)
 
 

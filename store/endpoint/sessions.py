@@ -59,7 +59,9 @@ class Sessions:
                     raise refusal(202, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many sessions")
                 session = self._sessions[session_id] = _Session(self._open())
             if not session.lock.acquire(blocking=False):
-                raise refusal(373, "SESSION_IS_LOCKED", f"Session {session_id} is locked by a concurrent client")
+                raise refusal(
+                    373, "SESSION_IS_LOCKED", f"Session {session_id} is locked by a concurrent client"
+                )
             return session
 
     def _expire(self) -> None:

@@ -21,8 +21,8 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _AFTER_FORMAT: Final = re.compile(rb"[ \t\f]*;?[ \t\f]*(?:\r?\n)?")
-_ROWS: Final = frozenset("SELECT WITH SHOW DESCRIBE DESC EXPLAIN EXISTS CHECK KILL FROM".split())
-_INSERT_BODY: Final = frozenset("VALUES SELECT WITH FROM WATCH INFILE".split())
+_ROWS: Final = frozenset(["SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "KILL", "FROM"])
+_INSERT_BODY: Final = frozenset(["VALUES", "SELECT", "WITH", "FROM", "WATCH", "INFILE"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,9 @@ def _read(sql: bytes, body: bytes) -> Statement:
     """One statement out of `sql`; `body` follows the data of an INSERT ... FORMAT."""
     verb, depth, end, cut = "", 0, len(sql), 0
     named: str | None = None
-    after_format = is_named = has_body = False  # FORMAT was just read; its clause is complete; VALUES or SELECT seen
+    after_format = is_named = has_body = (
+        False  # FORMAT was just read; its clause is complete; VALUES or SELECT seen
+    )
     for token in _TOKEN.finditer(sql):
         kind = token.lastgroup
         if kind is None:
