@@ -1,0 +1,193 @@
+"""Behaviour points of many profiles on one date, from their rule hits.
+
+Invariant: a pure function of the set of hits, the last active days, the rules and the date; the order of
+the rows does not matter. On each later date before `next_change_on` the result differs by half-life weights
+alone, which `scoring.decay` applies to the parts, so rows need not be written daily. `scoring/README.md`
+has worked examples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.arrow import PROFILE_ROWS
+from scoring.caps import counted
+from scoring.decay import decayed, half_life_weights
+from scoring.ruleset import INACTIVITY, BehaviourRule, Inactivity, ScoringRules
+
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+
+NEVER = int(np.iinfo(np.int32).max)
+"""`next_change_on` of a profile that time alone does not change; last active day of one without activity."""
+
+HITS = pa.schema(
+    [
+        ("profile", pa.int32()),
+        ("rule", pa.utf8()),
+        ("event_id", pa.utf8()),
+        ("day", pa.date32()),
+        ("amount", pa.int64()),
+    ]
+)
+"""Distinct hits whose subject is in the profile; `profile` is an index from 0, amounts are raw points."""
+
+
+@dataclass(frozen=True)
+class BehaviourResult:
+    """One entry per profile; points in thousandths."""
+
+    points: pa.MapArray
+    """Points by rule of rules without half-life, and of inactivity; no zeros, sorted by rule."""
+    decaying: pa.ListArray
+    """(rule, day, amount) of half-life rules, amounts after caps and before decay; sorted by rule, day."""
+    score: Int64s
+    """Behaviour score on the date."""
+    next_change_on: Int32s
+    """Next day after the date on which a window or inactivity term changes; NEVER when none will."""
+
+
+@dataclass
+class _Entries:
+    """Rows that become a column of maps or lists: profile, place of the rule, day, amount."""
+
+    profile: list[Int32s]
+    rule: list[Int32s]
+    day: list[Int64s]
+    amount: list[Int64s]
+
+    @classmethod
+    def empty(cls) -> "_Entries":
+        return cls([], [], [], [])
+
+    def add(self, profile: Int32s, rule: int, day: Int64s, amount: Int64s) -> None:
+        keep = amount != 0
+        self.profile.append(profile[keep])
+        self.rule.append(np.full(int(keep.sum()), rule, np.int32))
+        self.day.append(day[keep])
+        self.amount.append(amount[keep])
+
+    def columns(self, names: list[str], count: int) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+        """Offsets of `count` profiles, then rule, day and amount sorted by (profile, rule name, day)."""
+        profile, rule, day, amount = (
+            np.concatenate(part) if part else np.zeros(0, np.int64)
+            for part in (self.profile, self.rule, self.day, self.amount)
+        )
+        by_name = np.empty(len(names), np.int64)
+        by_name[np.argsort(np.array(names))] = np.arange(len(names))
+        order = np.lexsort((day, by_name[rule.astype(np.int64)], profile))
+        offsets = np.zeros(count + 1, np.int32)
+        np.cumsum(np.bincount(profile.astype(np.int64), minlength=count), out=offsets[1:])
+        rules = pa.DictionaryArray.from_arrays(
+            pa.array(rule[order].astype(np.int32)), pa.array(names, pa.utf8())
+        )
+        days = pa.array(day[order].astype(np.int32)).cast(pa.date32())
+        return pa.array(offsets), rules.cast(pa.utf8()), days, pa.array(amount[order].astype(np.int64))
+
+
+def behaviour(hits: pa.Table, last_active_day: Int32s, rules: ScoringRules, date: int) -> BehaviourResult:
+    """Points on `date` (days since 1970) of as many profiles as `last_active_day` has entries.
+
+    `hits` as `HITS` (`rule` may be a dictionary); later hits, and hits of no rule of these, are left out.
+    `last_active_day`: day of the last event of day <= date, NEVER where there is none. O(hits log hits).
+    """
+    count = len(last_active_day)
+    names = [*(rule.name for rule in rules.behaviour), INACTIVITY]
+    points, parts = _Entries.empty(), _Entries.empty()
+    score = np.zeros(count, np.int64)
+    next_change = np.full(count, NEVER, np.int64)
+    of_rule, profiles, days, amounts = _sorted(hits, names, date)
+    bounds = np.searchsorted(of_rule, np.arange(len(names) + 1))
+    for index, rule in enumerate(rules.behaviour):
+        here = slice(bounds[index], bounds[index + 1])
+        profile, day, amount = _by_day(profiles[here], days[here], amounts[here], rule)
+        if rule.decay.kind == "half_life":
+            parts.add(profile, index, day, amount)
+            _add_decayed(score, profile, day, amount, rule.decay.days, date)
+            continue
+        if rule.decay.kind == "window":
+            left_on = day + rule.decay.days
+            in_window = (left_on > date) & (amount != 0)
+            profile, left_on, amount = profile[in_window], left_on[in_window], amount[in_window]
+            np.minimum.at(next_change, profile, left_on)
+        profile, total = _totals(profile, amount)
+        points.add(profile, index, np.zeros_like(total), total)
+        score[profile] += total
+    if rules.inactivity:
+        silence, change = inactivity(last_active_day.astype(np.int64), rules.inactivity, date)
+        everyone = np.arange(count, dtype=np.int32)
+        points.add(everyone, len(names) - 1, np.zeros_like(silence), silence)
+        score += silence
+        next_change = np.minimum(next_change, change)
+    offsets, rule_of, _, amount_of = points.columns(names, count)
+    maps = pa.MapArray.from_arrays(offsets, rule_of, amount_of)
+    offsets, rule_of, day_of, amount_of = parts.columns(names, count)
+    struct = pa.StructArray.from_arrays([rule_of, day_of, amount_of], ["rule", "day", "amount"])
+    lists = pa.ListArray.from_arrays(offsets, struct)
+    return BehaviourResult(
+        maps.cast(PROFILE_ROWS.field("points").type),
+        lists.cast(PROFILE_ROWS.field("decaying").type),
+        score,
+        next_change.astype(np.int32),
+    )
+
+
+def inactivity(last_active_day: Int64s, rules: Inactivity, date: int) -> tuple[Int64s, Int64s]:
+    """Points for silence on `date`, and the day of the next change (NEVER when none), by last active day."""
+    idle = np.where(last_active_day == NEVER, -1, date - last_active_day)
+    most = -(-rules.floor // rules.points) if rules.every else 1
+    every = rules.every or 1
+    times = np.where(idle < rules.after, 0, np.minimum(1 + (idle - rules.after) // every, most))
+    points = np.maximum(times * rules.points, rules.floor)
+    change = last_active_day + rules.after + times * every
+    return points, np.where((times >= most) | (last_active_day == NEVER), NEVER, change)
+
+
+def _sorted(hits: pa.Table, names: list[str], date: int) -> tuple[Int64s, Int32s, Int64s, Int64s]:
+    """Rule index, profile, day, amount of the hits up to the date, by (rule, profile, day, event_id)."""
+    rule = pc.index_in(pc.cast(hits["rule"], pa.utf8()), pa.array(names[:-1], pa.utf8()))
+    table = pa.table(
+        {
+            "rule": rule,
+            "profile": hits["profile"],
+            "day": pc.cast(hits["day"], pa.int32()),
+            "event_id": hits["event_id"],
+            "amount": hits["amount"],
+        }
+    )
+    table = table.filter((pc.field("day") <= date) & pc.field("rule").is_valid())
+    keys = [(name, "ascending") for name in ("rule", "profile", "day", "event_id")]
+    table = table.take(pc.sort_indices(table, sort_keys=keys))
+    columns = [table[name].to_numpy() for name in ("rule", "profile", "day", "amount")]
+    return columns[0].astype(np.int64), columns[1], columns[2].astype(np.int64), columns[3]
+
+
+def _by_day(
+    profile: Int32s, day: Int64s, amount: Int64s, rule: BehaviourRule
+) -> tuple[Int32s, Int64s, Int64s]:
+    """Counted points of a rule by profile and day, sorted so; input sorted by (profile, day, event_id)."""
+    if not len(profile):
+        return profile, day, amount
+    amount = counted(profile, day, amount, rule.caps)
+    starts = np.flatnonzero(np.r_[True, (profile[1:] != profile[:-1]) | (day[1:] != day[:-1])])
+    return profile[starts], day[starts], np.add.reduceat(amount, starts)
+
+
+def _totals(profile: Int32s, amount: Int64s) -> tuple[Int32s, Int64s]:
+    """Sum of the amounts of each profile; input sorted by profile."""
+    if not len(profile):
+        return profile, amount
+    starts = np.flatnonzero(np.r_[True, profile[1:] != profile[:-1]])
+    return profile[starts], np.add.reduceat(amount, starts)
+
+
+def _add_decayed(
+    score: Int64s, profile: Int32s, day: Int64s, amount: Int64s, half_life: int, date: int
+) -> None:
+    """Adds the points that the parts of a half-life rule still give to the scores of their profiles."""
+    if len(profile):
+        starts = np.flatnonzero(np.r_[True, profile[1:] != profile[:-1]])
+        score[profile[starts]] += decayed(amount, date - day, half_life_weights(half_life), starts)

@@ -1,0 +1,84 @@
+"""What the age of a day does to its points: integer weights of scale 2^30, the same on every machine.
+
+Invariant: points of a half-life rule on a date are `sum(amount * weight(age))` divided by 2^30 towards
+zero; numpy, Python and ClickHouse give the same integer. Ages are days; day and date included, age 0 weighs
+all.
+"""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scoring.ruleset import ScoringRules
+
+Int64s = npt.NDArray[np.int64]
+
+SCALE_BITS = 30
+SCALE = 1 << SCALE_BITS
+_LOW_BITS = 15
+"""Weights are multiplied in two halves of 15 bits, so sums of up to 2^47 thousandths fit 64 bits."""
+
+
+@lru_cache(maxsize=256)
+def half_life_weights(days: int) -> tuple[int, ...]:
+    """`round(2^30 * 2^(-age / days))` by age from 0, until it reaches 0 (after 31 half-lives).
+
+    >>> half_life_weights(1)[:3]
+    (1073741824, 536870912, 268435456)
+    """
+    with localcontext() as context:
+        context.prec = 60
+        fractions = [Decimal(2) ** (Decimal(-r) / Decimal(days)) for r in range(days)]
+        return tuple(
+            int((fraction * SCALE / (1 << halvings)).to_integral_value(ROUND_HALF_EVEN))
+            for halvings in range(SCALE_BITS + 1)
+            for fraction in fractions
+        )
+
+
+def weights(rules: ScoringRules) -> dict[str, tuple[int, ...]]:
+    """Weights by age for each half-life rule: column `weights` of `generations`."""
+    return {r.name: half_life_weights(r.decay.days) for r in rules.behaviour if r.decay.kind == "half_life"}
+
+
+def decayed(amounts: Int64s, ages: Int64s, table: Sequence[int], starts: npt.NDArray[Any]) -> Int64s:
+    """Points of groups of parts under one table of weights.
+
+    `amounts`, `ages` (>= 0): one per part, parts of a group side by side; `starts`: index of each group's
+    first part, ascending. Returns one value per group, in the unit of the amounts.
+    """
+    if not len(starts):
+        return np.zeros(0, np.int64)
+    by_age = np.append(np.asarray(table, np.int64), 0)
+    weight = by_age[np.minimum(ages, len(table))]
+    mask = (1 << _LOW_BITS) - 1
+    high = np.add.reduceat(amounts * (weight >> _LOW_BITS), starts)
+    low = np.add.reduceat(amounts * (weight & mask), starts)
+    high += low >> _LOW_BITS
+    low &= mask
+    quotient = high >> (SCALE_BITS - _LOW_BITS)
+    has_rest = ((high & mask) | low) != 0
+    return np.asarray(quotient + ((quotient < 0) & has_rest), np.int64)
+
+
+def decayed_total(parts: Sequence[tuple[int, int]], table: Sequence[int]) -> int:
+    """Points of (amount, age) parts, for one group in plain integers."""
+    total = sum(amount * table[age] for amount, age in parts if age < len(table))
+    return -(-total >> SCALE_BITS) if total < 0 else total >> SCALE_BITS
+
+
+def score_sql(date: str, points: str = "points", decaying: str = "decaying", by_rule: str = "weights") -> str:
+    """Expression: behaviour score in thousandths (Int64) of a `profile_rows` row on a date.
+
+    `date` is an expression of type Date32, `by_rule` the map `weights` of the row's generation.
+    """
+    age = f"dateDiff('day', part.day, {date})"
+    weight = f"if({age} < 0, 0, {by_rule}[part.rule][{age} + 1])"
+    term = f"if(part.rule = rule_name, toInt128(part.amount) * {weight}, toInt128(0))"
+    of_rule = f"arraySum(arrayMap(part -> {term}, {decaying}))"
+    half_lives = f"arrayMap(rule_name -> toInt64(intDiv({of_rule}, toInt128({SCALE}))), mapKeys({by_rule}))"
+    return f"(arraySum(mapValues({points})) + arraySum({half_lives}))"
