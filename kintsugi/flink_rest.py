@@ -55,12 +55,27 @@ class FlinkRest:
 
     def last_exception(self, job: str) -> tuple[int, str] | None:
         """(time in ms, root cause) of the newest failure, as Python or Java told it."""
-        entries = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        if not entries:
-            return None
-        return int(entries[0]["timestamp"]), root_cause(entries[0].get("stacktrace", ""))
+        entries = self._failures(job)
+        return (
+            (int(entries[0]["timestamp"]), root_cause(entries[0].get("stacktrace", ""))) if entries else None
+        )
 
-    def submit(self, jar: Path, arguments: list[str], savepoint: str | None, allow_unclaimed: bool) -> str:
+    def last_trace(self, job: str) -> str:
+        """Stack trace of the newest failure; empty when there was none."""
+        entries = self._failures(job)
+        return str(entries[0].get("stacktrace", "")) if entries else ""
+
+    def _failures(self, job: str) -> list[dict[str, Any]]:
+        return list(self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", []))
+
+    def submit(
+        self,
+        jar: Path,
+        arguments: list[str],
+        savepoint: str | None,
+        allow_unclaimed: bool,
+        configuration: Mapping[str, str],
+    ) -> str:
         """Upload the jar and run PythonDriver with `arguments`; the id of the new job."""
         with jar.open("rb") as content:
             upload = self._http.post(
@@ -73,6 +88,7 @@ class FlinkRest:
             "entryClass": "org.apache.flink.client.python.PythonDriver",
             "programArgsList": arguments,
             "allowNonRestoredState": allow_unclaimed,
+            "flinkConfiguration": dict(configuration),
         }
         if savepoint:
             body |= {"savepointPath": savepoint, "claimMode": "NO_CLAIM"}
@@ -123,5 +139,7 @@ def root_cause(trace: str) -> str:
     causes = [line for line in lines if line.startswith("Caused by: ")]
     if causes:
         return causes[-1].removeprefix("Caused by: ")
-    told = [line for line in lines if not line.startswith(("at ", "... "))]
-    return told[0] if told else "unknown"
+    told = [line for line in lines if not line.startswith(("at ", "... ", "WARNING: "))]
+    if not told:
+        return "unknown"
+    return told[-1] if any(line.startswith("Traceback ") for line in lines) else told[0]

@@ -1,0 +1,295 @@
+"""The embedded stack: store, Flink, collector and query API, kept running until told to stop.
+
+Invariant: one supervisor per home (a lock that the kernel drops with it); whatever it started is recorded in
+endpoints.json before it matters, so that nothing is ever orphaned for longer than until the next `up`.
+"""
+
+import fcntl
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+
+from kintsugi import connections, endpoints, programs, workspaces
+from kintsugi.calendar import due_dates, now_us
+from kintsugi.endpoints import Endpoints, ProcessEntry
+from kintsugi.flink import Cluster
+from kintsugi.job_keeper import JobKeeper, Submission
+from kintsugi.ports import free_port, listen
+from kintsugi.processes import Program, Supervised, last_lines
+from kintsugi.roots import Roots
+from kintsugi.settings import CHECKOUT, Settings
+from pipelines.log import Log
+from schemas.errors import Problem
+
+_READY_TIMEOUT_S = 180.0
+_MOST_EARLY_EXITS = 5
+_LOOK_EVERY_S = 30.0
+
+
+class StopAskedError(Exception):
+    """The stack was told to stop while it was starting."""
+
+
+class Supervisor:
+    """One run of the stack. `say` gets a line for people at each step."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._stop = threading.Event()
+        self._publishing = threading.Lock()
+        self._children: dict[str, Supervised] = {}
+        self._job: JobKeeper | None = None
+        self._dates_told: dict[str, str] = {}
+        pid = os.getpid()
+        me = ProcessEntry(pid, endpoints.start_mark(pid), "running", started_at=time.time())
+        self._endpoints = Endpoints(phase="starting", supervisor=me)
+
+    def ask_to_stop(self) -> None:
+        """Begin the planned stop; safe in a signal handler."""
+        self._stop.set()
+
+    def run(self, on_ready: Callable[[Endpoints], None] = lambda _: None) -> None:
+        """Start everything, keep it, stop it when asked to.
+
+        Problem when a stack runs already or cannot start.
+        """
+        with self._only_one(), ExitStack() as held:
+            self._stop_orphans()
+            try:
+                log = self._start(held)
+                self._endpoints.phase = "ready"
+                self._publish()
+                on_ready(self._endpoints)
+                self._serve(log)
+            except StopAskedError:
+                pass
+            finally:
+                self._shut_down()
+
+    # starting ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _only_one(self) -> Iterator[None]:
+        self._settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self._settings.run / "supervisor.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Problem(
+                    "bad_request",
+                    f"A stack runs already for {self._settings.home}: `kintsugi down` stops it.",
+                ) from None
+            yield
+
+    def _stop_orphans(self) -> None:
+        before = endpoints.read(self._settings)
+        found = endpoints.stop_orphans(before.processes.items()) if before else []
+        if found:
+            self._say(f"stopped what a killed supervisor had left: {', '.join(found)}")
+
+    def _start(self, held: ExitStack) -> Log:
+        settings, said = self._settings, self._endpoints
+        sockets = {
+            name: held.enter_context(listen(port))
+            for name, port in (("collector", settings.collector_port), ("api", settings.api_port))
+        }
+        ports = {name: int(listener.getsockname()[1]) for name, listener in sockets.items()}
+        said.collector, said.api = (f"http://127.0.0.1:{ports[name]}" for name in ("collector", "api"))
+        taken = set(ports.values())
+        if settings.has_embedded_store:
+            self._make_token()
+            port = _take(taken, settings.store_port)
+            said.store = f"http://127.0.0.1:{port}"
+            self._add(programs.store(settings, port))
+        else:
+            said.store = settings.store_url
+        if settings.log == "kafka":
+            said.kafka = settings.kafka_bootstrap or self._add_broker(taken)
+        cluster = self._add_cluster(taken)
+        self._publish()
+        self._await("store")
+        self._say("store answers")
+        store = connections.store(settings, said)
+        connections.migrate(store)
+        self._await("kafka")
+        log = held.enter_context(connections.log(settings, said))
+        roots = Roots(log)
+        self._roots, self._store = roots, store
+        for name in ("collector", "api"):
+            make = programs.collector if name == "collector" else programs.query_api
+            self._add(make(settings, sockets[name].fileno(), ports[name]))
+        self._await("jobmanager")
+        self._start_job(cluster, roots)
+        self._tell_dates(log)
+        self._await("collector", "api")
+        self._await_job()
+        self._apply_first_rules(log)
+        return log
+
+    def _make_token(self) -> None:
+        path = programs.token_file(self._settings)
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as token:
+            token.write(secrets.token_hex(32))
+
+    def _add_broker(self, taken: set[int]) -> str:
+        port = _take(taken, self._settings.kafka_port)
+        self._add(programs.broker(self._settings, port, _take(taken, port + 1)))
+        return f"127.0.0.1:{port}"
+
+    def _add_cluster(self, taken: set[int]) -> Cluster:
+        rest = _take(taken, self._settings.flink_port)
+        cluster = Cluster(
+            self._settings,
+            rest_port=rest,
+            rpc_port=_take(taken, rest + 1),
+            blob_port=_take(taken, rest + 2),
+            extra_jars=connections.connector_jars(self._settings),
+        )
+        cluster.prepare()
+        self._endpoints.flink = cluster.url
+        taskmanager = Supervised(programs.taskmanager(cluster), self._publish)
+        # a JobManager that starts anew knows nothing; a fresh TaskManager brings it clean slots
+        self._add(programs.jobmanager(cluster), after_exit=taskmanager.restart)
+        self._children["taskmanager"] = taskmanager
+        taskmanager.start()
+        return cluster
+
+    def _add(self, program: Program, after_exit: Callable[[], None] = lambda: None) -> None:
+        child = Supervised(program, self._publish, after_exit)
+        self._children[program.name] = child
+        child.start()
+
+    def _start_job(self, cluster: Cluster, roots: Roots) -> None:
+        job_file = self._settings.run / "job.json"
+
+        def prepare() -> Submission:
+            said = self._endpoints
+            said.source_uid = roots.source_uid
+            config = connections.job_config(self._settings, said, roots)
+            job_file.touch(mode=0o600)
+            job_file.write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=2))
+            arguments = ("-py", str(CHECKOUT / "pipelines" / "job.py"), "--config", str(job_file))
+            return Submission(arguments, said.source_uid, may_start_empty=not roots.has_archive)
+
+        restart = self._children["taskmanager"].restart
+        self._job = JobKeeper(cluster, prepare, restart, self._publish, self._say)
+        self._endpoints.job = self._job.entry
+        self._job.start()
+
+    def _await(self, *names: str) -> None:
+        """Until these children are well; Problem with the last line of its log for one that cannot start."""
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        for name in names:
+            child = self._children.get(name)
+            while child and not child.is_well.wait(0.1):
+                if self._stop.is_set():
+                    raise StopAskedError
+                if child.entry.restarts >= _MOST_EARLY_EXITS or time.monotonic() > deadline:
+                    log = child.program.log
+                    told = last_lines(log) or child.entry.last_exit
+                    raise Problem("bad_request", f"The {name} does not start: {told} (more in {log})")
+
+    def _await_job(self) -> None:
+        assert self._job is not None
+        self._say("waiting for the job")
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while not self._job.is_running.wait(0.1):
+            if self._stop.is_set():
+                raise StopAskedError
+            if time.monotonic() > deadline:
+                self._say(f"the job does not run yet ({self._job.entry.note}); see `kintsugi status`")
+                return
+        self._say("the job runs")
+
+    def _apply_first_rules(self, log: Log) -> None:
+        for name in workspaces.names(self._settings):
+            if self._stop.is_set():
+                raise StopAskedError
+            try:
+                if workspaces.apply_first(self._settings, self._store, log, name):
+                    self._say(f"rules of {name} applied")
+            except Problem as problem:
+                self._say(f"rules of {name} not applied: {problem}")
+
+    # keeping -----------------------------------------------------------------------------------------------
+
+    def _serve(self, log: Log) -> None:
+        next_look = time.monotonic() + _LOOK_EVERY_S
+        while not self._stop.wait(1.0):
+            self._tell_dates(log)
+            if time.monotonic() > next_look:
+                self._rotate()
+                next_look = time.monotonic() + _LOOK_EVERY_S
+
+    def _tell_dates(self, log: Log) -> None:
+        zones = workspaces.time_zones(self._settings)
+        before = dict(self._dates_told)
+        records = due_dates(zones, self._dates_told, now_us())
+        if not records:
+            return
+        try:
+            log.append(records).result(30)
+        except (Problem, TimeoutError) as error:
+            self._dates_told = before
+            self._say(f"the date could not be told to the log yet: {error}")
+
+    def _rotate(self) -> None:
+        """Keep the directory source's state small: a root a day."""
+        assert self._job is not None
+        try:
+            if self._roots.is_old:
+                self._roots.seal()
+            if self._roots.is_finished(self._store):
+                self._job.pause_while(self._roots.archive)
+                self._say(f"the log goes on as {self._roots.source_uid}")
+        except (Problem, OSError) as error:
+            self._say(f"the log could not be rotated: {error}")
+
+    # stopping ----------------------------------------------------------------------------------------------
+
+    def _shut_down(self) -> None:
+        self._say("stopping")
+        self._endpoints.phase = "stopping"
+        self._publish()
+        for name in ("collector", "api"):
+            self._stop_child(name)
+        if self._job and self._job.entry.submitted_at:
+            if self._job.stop():
+                self._rotate_while_stopped()
+        elif self._job:
+            self._job.stop(timeout=0)
+        for name in ("taskmanager", "jobmanager", "kafka", "store"):
+            self._stop_child(name)
+        self._settings.endpoints_file.unlink(missing_ok=True)
+        self._say("stopped")
+
+    def _rotate_while_stopped(self) -> None:
+        """A planned stop is the cheapest moment: the next start reads a new, empty root."""
+        try:
+            self._roots.seal()
+            if self._roots.is_finished(self._store):
+                self._roots.archive()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the stop goes on and the next start reads on
+            self._say(f"the log keeps its root: {error}")
+
+    def _stop_child(self, name: str) -> None:
+        if name in self._children:
+            self._children[name].stop()
+
+    def _publish(self) -> None:
+        with self._publishing:
+            self._endpoints.processes = {name: child.entry for name, child in self._children.items()}
+            endpoints.write(self._settings, self._endpoints)
+
+
+def _take(taken: set[int], port: int) -> int:
+    found = free_port(port, taken)
+    taken.add(found)
+    return found
