@@ -4,6 +4,8 @@ Invariant: a batch that has the schema of a table inserts into it as it is; `TAB
 compares them with the migrations.
 """
 
+from collections.abc import Iterable, Sequence
+
 import pyarrow as pa
 
 ID = pa.utf8()
@@ -124,18 +126,22 @@ TABLES = {
 }  # fmt: skip
 
 
-def table(name: str, columns: dict[str, list[object]]) -> pa.Table:
-    """Table `name` from Python lists, one a column, in any order of keys.
+def batch(name: str, columns: Sequence[Sequence[object]]) -> pa.RecordBatch:
+    """Rows of table `name` from its columns, in the order of the schema.
 
     Days are days since 1970-01-01 and times are µs since then, UTC, both as ints.
     """
     schema = TABLES[name]
-    return pa.Table.from_arrays(
-        [_array(columns[field.name], field.type) for field in schema], schema=schema
-    )
+    arrays = [_array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _array(values: list[object], kind: pa.DataType) -> pa.Array:
+def table(name: str, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    """Table `name` from rows whose values stand in the order of the schema; at least one row."""
+    return pa.Table.from_batches([batch(name, list(zip(*rows, strict=True)))])
+
+
+def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
     if kind == DAY:
         return pa.array(values, pa.int32()).cast(DAY)
     if kind == TIME:

@@ -17,8 +17,14 @@ def keyed_id(pepper: bytes, kind: str, *fields: bytes) -> str:
     >>> keyed_id(b"pepper", "link", b"ab", b"c") == keyed_id(b"pepper", "link", b"a", b"bc")
     False
     """
-    message = b"".join(len(f).to_bytes(4, "big") + f for f in (kind.encode(), *fields))
-    return blake2b(message, digest_size=16, key=pepper).hexdigest()
+    hashed = blake2b(_prefixed(kind.encode()), digest_size=16, key=pepper)
+    for field in fields:
+        hashed.update(_prefixed(field))
+    return hashed.hexdigest()
+
+
+def _prefixed(field: bytes) -> bytes:
+    return len(field).to_bytes(4, "big") + field
 
 
 def identifier_id(pepper: bytes, namespace: str, scope: str, value: str) -> str:

@@ -1,0 +1,114 @@
+"""Step `land`: evidence is stored, rule hits are derived from it, and only then is it told onwards.
+
+Invariant: `resolve` and `score` hear of a link, an identifier or a trailer when the rows they stand for are durable.
+Batches wait in Flink state, never in a Python attribute, and are flushed by number of events, by a timer, and before
+every control record and trailer. Every insert is idempotent, so a replay after a failure changes nothing.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.generations import Ruleset
+from pipelines.messages import Message, by_workspace, unpack
+from schemas import arrow, log_record
+from scoring.compile import hits_select
+from store.client import Store
+
+FLUSH_EVENTS = 20_000
+FLUSH_AFTER_MS = 250
+FILL_EVENTS = 500_000
+"""Stored events that one statement derives hits from when a generation is opened."""
+_TOLD = 20_000
+"""Rows in one message onwards."""
+
+_decode = msgspec.json.Decoder(log_record.AnyRecord).decode
+_INSERT_HITS = "INSERT INTO kintsugi_store.rule_hits "
+_ORDER = ("identifiers", "events", "sightings", "links", "traits", "rejects")
+
+
+class Land:
+    """What the step does, without Flink: the operator keeps the buffer and calls `store` and `control`."""
+
+    def __init__(self, store: Store, slot: str) -> None:
+        self._store = store
+        self._slot = slot
+        self.open: dict[str, dict[str, str]] = {}
+        """Opened generations by workspace, as canonical JSON; restored from state by the operator."""
+        self._statements: dict[tuple[str, str], str] = {}
+
+    def flush(self, bodies: list[dict[str, bytes]]) -> Iterator[Message]:
+        """Insert the buffered batches, derive hits, then tell."""
+        tables = unpack(bodies)
+        for name in _ORDER:
+            if name in tables:
+                self._store.insert_arrow(f"kintsugi_store.{name}", tables[name])
+        if "events" in tables:
+            for workspace, events in by_workspace(tables["events"]):
+                for generation in self.open.get(workspace, {}):
+                    self._store.execute(
+                        _INSERT_HITS + self._hits(workspace, generation, "batch"), external={"batch": events}
+                    )
+        yield from self._tell(tables)
+
+    def _hits(self, workspace: str, generation: str, source: str) -> str:
+        ruleset = Ruleset.from_json(self.open[workspace][generation])
+        return hits_select(generation, ruleset.scoring, ruleset.identity, source)
+
+    def _tell(self, tables: dict[str, pa.Table]) -> Iterator[Message]:
+        sightings, links = tables.get("sightings"), tables.get("links")
+        for name, table in (("sightings", sightings), ("links", links)):
+            if table is not None:
+                columns = ["identifier_id", "kind", "day"] if name == "sightings" else ["a", "b", "day"]
+                for workspace, rows in by_workspace(table):
+                    part = rows.select(columns).set_column(2, "day", rows["day"].cast(pa.int32()))
+                    for start in range(0, part.num_rows, _TOLD):
+                        chunk = [column.to_pylist() for column in part.slice(start, _TOLD).columns]
+                        yield Message(workspace, name, chunk, self._slot)
+        if "events" in tables:
+            for workspace, rows in by_workspace(tables["events"]):
+                ids = pc.unique(pc.list_flatten(rows["identifiers"])).to_pylist()
+                yield Message(workspace, "touched", ids, self._slot)
+
+    def control(self, body: bytes) -> Iterator[Message]:
+        """Store a control record, act on it, pass it on; the buffer was flushed before."""
+        record = _decode(body)
+        assert isinstance(record, log_record.ControlRecord)
+        kind = type(record).__struct_config__.tag
+        row = (record.workspace, kind, record.at, record.id, body.decode())
+        self._store.insert_arrow("kintsugi_store.control_records", arrow.table("control_records", [row]))
+        if isinstance(record, log_record.Generation):
+            opened = self.open.setdefault(record.workspace, {})
+            if record.action == "open" and record.generation not in opened:
+                opened[record.generation] = record.ruleset
+                self._fill(record.workspace, record.generation)
+            elif record.action == "close":
+                opened.pop(record.generation, None)
+        yield Message(record.workspace, "control", body, self._slot)
+
+    def _fill(self, workspace: str, generation: str) -> None:
+        """Derive the hits of all stored events: the statement of the stream, over history, in slices of ids."""
+        count = self._store.query_rows(
+            "SELECT count() FROM kintsugi_store.events WHERE workspace = {w:String}", {"w": workspace}
+        )[0][0]
+        digits = 0
+        while count > FILL_EVENTS << (4 * digits):
+            digits += 1
+        for prefix in [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]:
+            source = (
+                "(SELECT * FROM kintsugi_store.events WHERE workspace = {w:String}"
+                " AND startsWith(event_id, {prefix:String}))"
+            )
+            self._store.execute(
+                _INSERT_HITS + self._hits(workspace, generation, source), {"w": workspace, "prefix": prefix}
+            )
+
+
+def trailer_messages(body: bytes, slot: str) -> Iterator[Message]:
+    """A trailer goes on to every workspace that its segment holds."""
+    record = _decode(body)
+    assert isinstance(record, log_record.Trailer)
+    for workspace in record.workspaces:
+        yield Message(workspace, "trailer", record.segment, slot)

@@ -1,0 +1,52 @@
+"""What travels between the steps: small tuples, key first, with Arrow batches inside where there is much of it.
+
+Invariant: the key is the land slot before `land` and the workspace after it, and a message is plain data (bytes, str,
+int, tuples), so a checkpoint written by one release can be read by the next.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from schemas import arrow
+
+
+class Message(NamedTuple):
+    """One element of a stream between two steps."""
+
+    key: str
+    what: str
+    """`batch`, `evidence`, `touched`, `control` or `trailer`."""
+    body: Any
+    sender: str = ""
+    """Land slot that sent it: a step acts on a control record or trailer when the copies of all slots are in."""
+
+
+def pack(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, bytes]:
+    """Rows by table as Arrow record batches without their schema (`schemas.arrow.TABLES` has it)."""
+    return {
+        name: arrow.batch(name, list(zip(*of_table, strict=True))).serialize().to_pybytes()
+        for name, of_table in rows.items()
+        if of_table
+    }
+
+
+def unpack(bodies: list[dict[str, bytes]]) -> dict[str, pa.Table]:
+    """Tables of many packed bodies, one table each."""
+    batches: dict[str, list[pa.RecordBatch]] = {}
+    for body in bodies:
+        for name, data in body.items():
+            batches.setdefault(name, []).append(
+                pa.ipc.read_record_batch(pa.py_buffer(data), arrow.TABLES[name])
+            )
+    return {name: pa.Table.from_batches(parts).combine_chunks() for name, parts in batches.items()}
+
+
+def by_workspace(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each workspace."""
+    import pyarrow.compute as pc
+
+    names = table["workspace"].unique().to_pylist()
+    for name in names:
+        yield name, table if len(names) == 1 else table.filter(pc.equal(table["workspace"], name))

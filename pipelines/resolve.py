@@ -1,0 +1,288 @@
+"""Step `resolve`: links, overrides, rulesets and dates become the identity map of every open generation.
+
+Invariant: for each open generation the state equals `identity.clusters.clusters` over the evidence told so far, and
+the stored map equals the state once an element is done: rows are written before anything is told to `score`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from identity.evidence import Link, Override, Sighting
+from identity.incremental import Changes, IdentityRow, Resolver
+from pipelines.generations import Ruleset
+from pipelines.messages import Message
+from schemas import arrow, log_record
+from store.client import Store
+
+BUILD_LINKS = 400_000
+"""Stored links that one query reads while a generation is built."""
+_EPOCH_DAY = "1970-01-01"
+_decode = msgspec.json.Decoder(log_record.AnyRecord).decode
+
+
+class Versions:
+    """Row versions of one attempt: `epoch << 32 | counter`, so that a zombie of an older attempt always loses."""
+
+    def __init__(self, store: Store, table: str) -> None:
+        newest = store.query_rows(f"SELECT max(version) FROM kintsugi_store.{table}")[0][0]
+        epoch = max(int(time.time()), (int(newest) >> 32) + 1)
+        self._next = epoch << 32
+
+    def next(self) -> int:
+        """A version greater than all before."""
+        self._next += 1
+        return self._next
+
+
+class Resolve:
+    """The step for one workspace, without Flink: `state` is a key-value store that the operator backs with Flink's.
+
+    `state` keys: `meta` -> {generation: ruleset JSON}, `date`, `version`, and the keys of each generation's resolver
+    behind a prefix.
+    """
+
+    def __init__(
+        self, workspace: str, store: Store, state: Any, versions: Versions, slots: int, *, check: bool = False,
+        now: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._workspace = workspace
+        self._store = store
+        self._state = state
+        self._versions = versions
+        self._slots = slots
+        self._check = check
+        self._now = now
+        self._resolvers: dict[str, Resolver] = {}
+        for generation, ruleset in self._open().items():
+            self._resolvers[generation] = self._resolver(generation, ruleset)
+        self._must_reconcile = True
+
+    # state ------------------------------------------------------------------------------------------------
+
+    def _open(self) -> dict[str, str]:
+        return dict(self._state.get("meta") or {})
+
+    @property
+    def date(self) -> int:
+        """Date in force, days since 1970-01-01; everything lies in the future until the first `date` record."""
+        return int(self._state.get("date") or 0)
+
+    def _resolver(self, generation: str, ruleset: str) -> Resolver:
+        rules = Ruleset.from_json(ruleset).identity
+        return Resolver(Prefixed(self._state, f"{generation}:"), rules, self.date, check=self._check)
+
+    def _all_copies_in(self, what: str, name: str, sender: str) -> bool:
+        """True when every land slot has sent its copy of a control record or trailer."""
+        key = f"copies:{what}:{name}"
+        senders = set(self._state.get(key) or ()) | {sender}
+        if len(senders) < self._slots:
+            self._state.put(key, sorted(senders))
+            return False
+        self._state.delete(key)
+        return True
+
+    # elements ---------------------------------------------------------------------------------------------
+
+    def on(self, message: Message) -> Iterator[Message]:
+        """Handle one message from `land`; yields what `score` must know."""
+        if self._must_reconcile:
+            self._must_reconcile = False
+            yield from self.reconcile()
+        if message.what == "sightings":
+            yield from self._add([Sighting(*row) for row in zip(*message.body, strict=True)], [], [])
+        elif message.what == "links":
+            yield from self._add([], [Link(*row) for row in zip(*message.body, strict=True)], [])
+        elif message.what == "touched":
+            yield message
+        elif message.what == "trailer":
+            if self._all_copies_in("trailer", message.body, message.sender):
+                yield Message(self._workspace, "trailer", message.body)
+        else:
+            record = _decode(message.body)
+            if self._all_copies_in("control", record.id, message.sender):
+                yield from self._control(record, message)
+
+    def _add(
+        self, sightings: list[Sighting], links: list[Link], overrides: list[Override]
+    ) -> Iterator[Message]:
+        for generation, resolver in self._resolvers.items():
+            yield from self._publish(generation, resolver.add(sightings, links, overrides))
+
+    def _control(self, record: log_record.ControlRecord, message: Message) -> Iterator[Message]:
+        if isinstance(record, log_record.Override):
+            yield from self._add([], [], [override_of(record)])
+        elif isinstance(record, log_record.Date):
+            day = days_of(record.date)
+            if day > self.date:
+                self._state.put("date", day)
+                for generation, resolver in self._resolvers.items():
+                    yield from self._publish(generation, resolver.advance(day))
+            yield from self.reconcile()
+        elif isinstance(record, log_record.Generation):
+            opened = self._open()
+            if record.action == "open" and record.generation not in opened:
+                opened[record.generation] = record.ruleset
+                self._state.put("meta", opened)
+                self._resolvers[record.generation] = self._resolver(record.generation, record.ruleset)
+                yield from self._build(record.generation)
+            elif record.action == "close" and record.generation in opened:
+                del opened[record.generation], self._resolvers[record.generation]
+                self._state.put("meta", opened)
+                self._state.delete_prefix(f"{record.generation}:")
+        yield Message(self._workspace, "control", message.body)
+
+    # a new generation -------------------------------------------------------------------------------------
+
+    def _build(self, generation: str) -> Iterator[Message]:
+        """Derive the map of all stored evidence, in slices by identifier; idempotent over what is already told."""
+        resolver = self._resolvers[generation]
+        count = self._query("SELECT count() FROM kintsugi_store.links WHERE workspace = {w:String}")[0][0]
+        digits = 0
+        while count > BUILD_LINKS << (4 * digits):
+            digits += 1
+        prefixes = [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]
+        for prefix in prefixes:
+            rows = self._query(
+                "SELECT DISTINCT identifier_id, kind, toInt32(day) FROM kintsugi_store.sightings"
+                " WHERE workspace = {w:String} AND startsWith(identifier_id, {p:String})",
+                p=prefix,
+            )
+            for _ in self._publish(generation, resolver.add([Sighting(*row) for row in rows], [], [])):
+                pass
+        for prefix in prefixes:
+            rows = self._query(
+                "SELECT DISTINCT a, b, toInt32(day) FROM kintsugi_store.links"
+                " WHERE workspace = {w:String} AND startsWith(a, {p:String})",
+                p=prefix,
+            )
+            for _ in self._publish(generation, resolver.add([], [Link(*row) for row in rows], [])):
+                pass
+        for _ in self._publish(generation, resolver.add([], [], overrides_of(self._store, self._workspace))):
+            pass
+        yield from self.reconcile()
+
+    # writing ----------------------------------------------------------------------------------------------
+
+    def _publish(self, generation: str, changes: Changes) -> Iterator[Message]:
+        """Write the changed rows, then tell `score` whose profiles they are."""
+        version = self._versions.next()
+        now = self._now()
+        head = (self._workspace, generation)
+        self._insert(
+            "identity_map",
+            [(*head, i, row.profile_id, row.state, version) for i, row in changes.identifiers.items()],
+        )
+        self._insert("clusters", [(*head, p, list(m), version) for p, m in changes.clusters.items()])
+        self._insert("excluded_identifiers", [(*head, i, r, version) for i, r in changes.excluded.items()])
+        self._insert(
+            "refused_links",
+            [
+                (*head, a, b, refusal.reason if refusal else "", refusal.blocker if refusal else "", version)
+                for (a, b), refusal in changes.refused.items()
+            ],
+        )
+        self._insert(
+            "identity_changes",
+            [
+                (*head, now, m.identifier, m.from_profile, m.to_profile, m.cause, version)
+                for m in changes.moves
+            ],
+        )
+        if changes.identifiers or changes.clusters or changes.excluded:
+            self._state.put("version", version)
+            told = set(changes.identifiers) | set(changes.clusters)
+            told.update(move.from_profile for move in changes.moves)
+            yield Message(self._workspace, "moved", (generation, sorted(told), sorted(changes.excluded)))
+
+    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        if rows:
+            self._store.insert_arrow(f"kintsugi_store.{table}", arrow.table(table, rows))
+
+    # after a restore --------------------------------------------------------------------------------------
+
+    def reconcile(self) -> Iterator[Message]:
+        """Compare rows newer than the state's own last version with the state and write the differences.
+
+        A dead attempt may have written rows for evidence that the replay reaches in another order, so that this
+        attempt finds nothing to change where the store says something else.
+        """
+        since = int(self._state.get("version") or 0)
+        for generation, resolver in self._resolvers.items():
+            changes = Changes()
+            where = " FINAL WHERE workspace = {w:String} AND generation = {g:String} AND version > {v:UInt64}"
+            ask = {"g": generation, "v": since}
+            for iid, profile_id, state in self._query(
+                "SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map" + where, **ask
+            ):
+                now = resolver.current(iid)
+                if now != IdentityRow(profile_id, state):
+                    changes.identifiers[iid] = now
+            for profile_id, members in self._query(
+                "SELECT profile_id, members FROM kintsugi_store.clusters" + where, **ask
+            ):
+                current = resolver.members(profile_id)
+                current = tuple(current) if len(current) > 1 else ()
+                if current != tuple(members):
+                    changes.clusters[profile_id] = current
+            for iid, reason in self._query(
+                "SELECT identifier_id, reason FROM kintsugi_store.excluded_identifiers" + where, **ask
+            ):
+                state = resolver.current(iid).state
+                current_reason = "" if state == "member" else state
+                if current_reason != reason:
+                    changes.excluded[iid] = current_reason
+            for a, b, reason, blocker in self._query(
+                "SELECT a, b, reason, blocker FROM kintsugi_store.refused_links" + where, **ask
+            ):
+                refusal = resolver.refusal(a, b)
+                if (refusal.reason, refusal.blocker) != (reason, blocker) if refusal else reason != "":
+                    changes.refused[a, b] = refusal
+            yield from self._publish(generation, changes)
+
+    def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return self._store.query_rows(sql, {"w": self._workspace, **parameters})
+
+
+class Prefixed:
+    """A key-value state behind a prefix: each generation's resolver has its own keys."""
+
+    def __init__(self, state: Any, prefix: str) -> None:
+        self._state = state
+        self._prefix = prefix
+
+    def get(self, key: str) -> Any:
+        """Value of the key, or None."""
+        return self._state.get(self._prefix + key)
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+        self._state.put(self._prefix + key, value)
+
+    def delete(self, key: str) -> None:
+        """Forget the key."""
+        self._state.delete(self._prefix + key)
+
+
+def days_of(date: str) -> int:
+    """Days since 1970-01-01 of an ISO date."""
+    from datetime import date as calendar
+
+    return calendar.fromisoformat(date).toordinal() - calendar.fromisoformat(_EPOCH_DAY).toordinal()
+
+
+def override_of(record: log_record.Override) -> Override:
+    """The evidence that an override record is."""
+    expires_on = days_of(record.expires_on) if record.expires_on else None
+    return Override(record.a, record.b, record.verb, record.at, record.id, expires_on)
+
+
+def overrides_of(store: Store, workspace: str) -> list[Override]:
+    """Every override that was ever said in the workspace; which of them holds is decided by (at, id)."""
+    rows = store.query_rows(
+        "SELECT body FROM kintsugi_store.control_records FINAL WHERE workspace = {w:String} AND kind = 'override'",
+        {"w": workspace},
+    )
+    return [override_of(_decode(body)) for (body,) in rows]

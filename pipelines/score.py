@@ -1,0 +1,176 @@
+"""Step `score`: touched identifiers become golden records, in cycles; the pointer of what is in force is moved here.
+
+Invariant: a profile row is a function of the stored evidence, the generation's ruleset and the date; it is computed
+from the store alone, so repeating a cycle is harmless. `progress` names a segment only when all it touched is written.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from pipelines.generations import Ruleset
+from pipelines.messages import Message
+from pipelines.profiles import Profiles
+from pipelines.resolve import Versions, days_of
+from schemas import arrow, log_record
+from scoring.decay import weights
+from store.client import Store
+
+CYCLE_MS = 300
+CHUNK = 20_000
+"""Identifiers whose profiles are computed together."""
+_PREPARE = 200_000
+"""Identifiers that one slice reads while a generation is prepared."""
+_decode = msgspec.json.Decoder(log_record.AnyRecord).decode
+
+
+class Score:
+    """The step for one workspace, without Flink. `state` keys: `open`, `active`, `date`, `version`."""
+
+    def __init__(
+        self, workspace: str, store: Store, state: Any, versions: Versions, *, now: Callable[[], int]
+    ) -> None:
+        self._workspace = workspace
+        self._store = store
+        self._state = state
+        self._versions = versions
+        self._now = now
+        self.must_reconcile = True
+
+    @property
+    def _open(self) -> dict[str, str]:
+        """Generation -> ruleset of those that are derived."""
+        return dict(self._state.get("open") or {})
+
+    @property
+    def _date(self) -> int:
+        return int(self._state.get("date") or 0)
+
+    # cycles -----------------------------------------------------------------------------------------------
+
+    def cycle(self, told: Iterable[tuple[str, Any]]) -> None:
+        """Compute every profile that the messages touch, for every open generation."""
+        everywhere: set[str] = set()
+        moved: dict[str, set[str]] = {}
+        excluded: dict[str, set[str]] = {}
+        for what, body in told:
+            if what == "touched":
+                everywhere.update(body)
+            else:
+                generation, ids, shared = body
+                moved.setdefault(generation, set()).update(ids)
+                excluded.setdefault(generation, set()).update(shared)
+        for generation, ruleset in self._open.items():
+            ids = everywhere | moved.get(generation, set()) | excluded.get(generation, set())
+            if self.must_reconcile:
+                ids |= self._newer(generation)
+            ids |= self._beside(generation, sorted(excluded.get(generation, ())))
+            self._compute(generation, ruleset, sorted(ids))
+        self.must_reconcile = False
+
+    def _compute(self, generation: str, ruleset: str, ids: list[str]) -> None:
+        if not ids:
+            return
+        writer = Profiles(self._store, self._workspace, generation, Ruleset.from_json(ruleset), self._date)
+        for start in range(0, len(ids), CHUNK):
+            version = self._versions.next()
+            writer.write(ids[start : start + CHUNK], version)
+            self._state.put("version", version)
+
+    def _newer(self, generation: str) -> set[str]:
+        """Profiles that an attempt wrote after the state's own last version: a dead one may have been wrong."""
+        return self._ids(
+            "SELECT DISTINCT profile_id FROM kintsugi_store.profile_rows WHERE workspace = {w:String}"
+            " AND generation = {g:String} AND version > {v:UInt64}",
+            g=generation, v=int(self._state.get("version") or 0),
+        )  # fmt: skip
+
+    def _beside(self, generation: str, excluded: list[str]) -> set[str]:
+        """Identifiers seen in one event with one that became shared, or no longer is: its events have other subjects."""
+        if not excluded:
+            return set()
+        table = pa.table({"identifier_id": excluded})
+        found = self._store.query_arrow(
+            "SELECT DISTINCT arrayJoin(identifiers) AS id FROM kintsugi_store.rule_hits WHERE workspace = {w:String}"
+            " AND generation = {g:String} AND identifier_id IN (SELECT identifier_id FROM beside) AND rule = '*'",
+            {"w": self._workspace, "g": generation},
+            {"beside": table},
+        )
+        return set(found["id"].to_pylist())
+
+    def _ids(self, sql: str, **parameters: Any) -> set[str]:
+        return {row[0] for row in self._store.query_rows(sql, {"w": self._workspace, **parameters})}
+
+    # control ----------------------------------------------------------------------------------------------
+
+    def control(self, message: Message) -> None:
+        """A trailer or a control record; the cycle before it is done."""
+        if message.what == "trailer":
+            self._insert("progress", (self._workspace, message.body, self._now()))
+            return
+        record = _decode(message.body)
+        if isinstance(record, log_record.Date):
+            self._new_date(days_of(record.date))
+        elif isinstance(record, log_record.Generation):
+            self._generation(record)
+
+    def _new_date(self, date: int) -> None:
+        """A day has begun: profiles that time alone changes are computed, then the date is in force."""
+        if date <= self._date:
+            return
+        self._state.put("date", date)
+        for generation, ruleset in self._open.items():
+            due = self._ids(
+                "SELECT profile_id FROM kintsugi_store.profile_rows FINAL WHERE workspace = {w:String}"
+                " AND generation = {g:String} AND next_change_on <= toDate32({d:Int32})",
+                g=generation, d=date,
+            )  # fmt: skip
+            self._compute(generation, ruleset, sorted(due))
+        self._point()
+
+    def _generation(self, record: log_record.Generation) -> None:
+        opened = self._open
+        if record.action == "open" and record.generation not in opened:
+            self._state.put("open", {**opened, record.generation: record.ruleset})
+            self._prepare(record)
+        elif record.action == "activate":
+            said = (record.at, record.id, record.generation)
+            self._state.put("active", max(said, tuple(self._state.get("active") or ()), key=lambda s: s[:2]))
+        elif record.action == "close" and record.generation in opened:
+            del opened[record.generation]
+            self._state.put("open", opened)
+        self._point()
+
+    def _prepare(self, record: log_record.Generation) -> None:
+        """Compute every profile of a new generation, in slices by identifier."""
+        by_rule = weights(Ruleset.from_json(record.ruleset).scoring)
+        self._insert(
+            "generations",
+            (self._workspace, record.generation, record.at, record.ruleset, list(by_rule.items())),
+        )
+        count = self._store.query_rows(
+            "SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}",
+            {"w": self._workspace},
+        )[0][0]
+        digits = 0
+        while count > _PREPARE << (4 * digits):
+            digits += 1
+        for prefix in [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]:
+            ids = self._ids(
+                "SELECT identifier_id FROM kintsugi_store.identifiers WHERE workspace = {w:String}"
+                " AND startsWith(identifier_id, {p:String})",
+                p=prefix,
+            )
+            self._compute(record.generation, record.ruleset, sorted(ids))
+
+    def _point(self) -> None:
+        """Put the newest activated generation and the date in force, once the generation is derived."""
+        active = self._state.get("active")
+        if not active or active[2] not in self._open or not self._date:
+            return
+        self._insert("in_force", (self._workspace, active[2], self._date, self._versions.next()))
+
+    def _insert(self, table: str, row: tuple[Any, ...]) -> None:
+        self._store.insert_arrow(f"kintsugi_store.{table}", arrow.table(table, [row]))

@@ -1,0 +1,56 @@
+"""Key-value state of a keyed step, backed by Flink's MapState with a write-back cache.
+
+Invariant: the cache belongs to one attempt and one key, holds only what Flink's state holds or what `flush` is about
+to write, and is flushed before an element is done; so every checkpoint sees all of it.
+"""
+
+import pickle
+from typing import Any
+
+CACHE_LIMIT = 500_000
+_ABSENT = object()
+
+
+class FlinkState:
+    """`get`, `put`, `delete` over a MapState[str, bytes] of one key."""
+
+    def __init__(self, map_state: Any) -> None:
+        self._map = map_state
+        self._cache: dict[str, Any] = {}
+        self._dirty: set[str] = set()
+
+    def get(self, key: str) -> Any:
+        """Value of the key, or None."""
+        value = self._cache.get(key, _ABSENT)
+        if value is _ABSENT:
+            data = self._map.get(key)
+            value = self._cache[key] = None if data is None else pickle.loads(data)  # noqa: S301 our own state
+        return value
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value; it reaches Flink at `flush`."""
+        self._cache[key] = value
+        self._dirty.add(key)
+
+    def delete(self, key: str) -> None:
+        """Forget the key."""
+        self.put(key, None)
+
+    def delete_prefix(self, prefix: str) -> None:
+        """Forget every key that begins with the prefix; reads all keys."""
+        self.flush()
+        for key in [key for key in self._map.keys() if key.startswith(prefix)]:  # noqa: SIM118 MapState is no dict
+            self._map.remove(key)
+            self._cache.pop(key, None)
+
+    def flush(self) -> None:
+        """Write what changed; called at the end of every element."""
+        for key in self._dirty:
+            value = self._cache[key]
+            if value is None:
+                self._map.remove(key)
+            else:
+                self._map.put(key, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+        self._dirty.clear()
+        if len(self._cache) > CACHE_LIMIT:
+            self._cache.clear()
