@@ -1,0 +1,99 @@
+"""Around every request of the query API: the cap on its body, and the numbers for /metrics.
+
+Invariant: labels are routes, methods and statuses; nothing about a person or a tenant is ever one.
+"""
+
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import problems
+from api.body import Gone, read_body
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class Metering:
+    """Metrics of one application, in a registry of their own."""
+
+    def __init__(self, questions: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._seconds = Histogram(
+            "kintsugi_query_request_seconds", "Time to answer a request", ("route", "status"),
+            buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._identifiers = Counter(
+            "kintsugi_query_identifiers",
+            "Distinct identifiers of each request, summed",
+            registry=self.registry,
+        )
+        asked = Counter("kintsugi_query_questions", "Questions put to the store", registry=self.registry)
+        self._asked, self._questions, self._counted = asked, questions, 0
+
+    def looked_up(self, count: int) -> None:
+        """Count the identifiers of a request."""
+        self._identifiers.inc(count)
+
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """`app`, with each request measured."""
+
+        async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            status = 500
+            started = time.perf_counter()
+
+            async def noted(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                await send(message)
+
+            try:
+                await app(scope, receive, noted)
+            finally:
+                self._seconds.labels(_route(scope), str(status)).observe(time.perf_counter() - started)
+                questions = self._questions()
+                self._asked.inc(questions - self._counted)
+                self._counted = questions
+
+        return measured
+
+
+class BodyCap:
+    """Reads a request's body before the application does, never more than the caps of `api.body`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; a body over the cap is answered here."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
+        try:
+            body = await read_body(receive, encoding, int(length) if length.isdigit() else 0)
+        except Gone:
+            return
+        if body.problem is not None:
+            await problems.answer(body.problem)(scope, receive, send)
+            return
+        pending = [{"type": "http.request", "body": body.plain, "more_body": False}]
+
+        async def replay() -> MutableMapping[str, Any]:
+            return pending.pop() if pending else await receive()
+
+        await self._app(scope, replay, send)
+
+
+def _route(scope: Scope) -> str:
+    """Template of the route (`/v1/profiles/{profile_id}`), so that no id becomes a label."""
+    return getattr(scope.get("route"), "path", "none")

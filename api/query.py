@@ -1,0 +1,197 @@
+"""The query API: unified profiles by any identifier, for the marketing app.
+
+Invariant: a workspace comes from the caller's key and from nothing else; values of people travel in bodies,
+never in a URL; nothing blocks the event loop (the store and the keyring are asked in threads).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from api import answers, masking, problems
+from api.coalesce import Coalescer
+from api.identifiers import Named, SecretsOf, name
+from api.keys import Access, AccessKeys
+from api.metering import BodyCap, Metering
+from api.profiles import Found, ProfileReader, ProfileRow
+from schemas.errors import Problem
+from schemas.ids import ID_LENGTH
+from store.client import Store, StoreRefused
+from store.keyring import KeyGeneration
+
+_DESCRIPTION = """Golden records of the workspace that your key belongs to.
+
+Send a read key: `Authorization: Bearer kr_...`. Identifiers are masked and sensitive traits hidden unless the
+key has the scope `pii`. Every answer says how fresh it is. Errors are `application/problem+json` with a
+stable `code`."""
+_NO_STORE = {"Cache-Control": "no-store"}
+_bearer = HTTPBearer(auto_error=False, description="A read key of the workspace (kr_...)")
+
+
+class Query:
+    """What the endpoints do, for one store, set of keys and keyring."""
+
+    def __init__(self, store: Store, keys: AccessKeys, home: Path) -> None:
+        self.store = store
+        self.reader = ProfileReader(store)
+        self.keys = keys
+        self.secrets_of = SecretsOf(home)
+        self.coalescer: Coalescer[str, Found] = Coalescer(self.reader.find)
+        self.metering = Metering(lambda: self.coalescer.asked)
+
+    async def lookup(self, access: Access, wanted: list[answers.IdentifierQuery]) -> answers.LookupAnswer:
+        """One item per identifier, in order."""
+        named = await asyncio.to_thread(self._named, access.workspace, wanted)
+        ids = {each.identifier_id for each in named if each.identifier_id}
+        self.metering.looked_up(len(ids))
+        found = await self.coalescer.get(access.workspace, sorted(ids))
+        in_force = (
+            next(iter(found.values())).in_force
+            if found
+            else await asyncio.to_thread(self.reader.in_force, access.workspace)
+        )
+        shown = await self._shown(access, [each.profile for each in found.values() if each.profile])
+        items = [
+            answers.item(i, found[i], shown.get(found[i].profile_id) if found[i].profile else None)
+            if i
+            else answers.invalid(reason)
+            for i, reason in named
+        ]
+        return answers.LookupAnswer(
+            items=items, masked="pii" not in access.scopes, freshness=answers.freshness(in_force)
+        )
+
+    async def profile(self, access: Access, profile_id: str) -> answers.ProfileAnswer:
+        """The profile that a profile_id leads to now. Raises Problem `unknown_profile`."""
+        self.metering.looked_up(1)
+        found = (await self.coalescer.get(access.workspace, [profile_id]))[profile_id]
+        if found.profile is None:
+            raise Problem("unknown_profile")
+        shown = await self._shown(access, [found.profile])
+        return answers.ProfileAnswer(
+            profile=shown[found.profile_id],
+            redirected_from=profile_id if profile_id != found.profile_id else None,
+            masked="pii" not in access.scopes,
+            freshness=answers.freshness(found.in_force),
+        )
+
+    async def health(self) -> answers.Health:
+        """Raises Problem `store_unavailable` when the store does not answer."""
+        if not await asyncio.to_thread(self.store.ping):
+            raise Problem("store_unavailable")
+        return answers.Health(status="ok", as_of=await asyncio.to_thread(self.reader.oldest_date))
+
+    def _named(self, workspace: str, wanted: list[answers.IdentifierQuery]) -> list[Named]:
+        secrets = self.secrets_of(workspace)
+        return [name(secrets, each.namespace, each.scope, str(each.value)) for each in wanted]
+
+    async def _shown(self, access: Access, rows: list[ProfileRow]) -> dict[str, answers.Profile]:
+        """profile_id -> the profile as this reader sees it."""
+        if "pii" not in access.scopes:
+            return {row.profile_id: answers.profile(row, masking.masked(row)) for row in rows}
+        return await asyncio.to_thread(self._opened, access.workspace, rows)
+
+    def _opened(self, workspace: str, rows: list[ProfileRow]) -> dict[str, answers.Profile]:
+        keys: KeyGeneration = self.secrets_of(workspace).keys
+        return {row.profile_id: answers.profile(row, masking.clear(row, keys)) for row in rows}
+
+
+def create_app(store: Store, keys: AccessKeys, home: Path) -> FastAPI:
+    """The query API on a store, with the access keys and the keyring of `home`.
+
+    Give the store little patience (about 2 s): a caller who waits longer would rather be told.
+    """
+    query = Query(store, keys, home)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        query.coalescer.close()
+
+    app = FastAPI(title="Kintsugi query API", version="1", description=_DESCRIPTION, lifespan=lifespan)
+    problems.install(app)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(StoreRefused, _on_refused)
+    app.add_middleware(BodyCap)
+    app.add_middleware(query.metering.middleware)
+    app.state.query = query
+    _routes(app, query)
+    return app
+
+
+def _routes(app: FastAPI, query: Query) -> None:
+    def reader(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
+        if given is None:
+            raise Problem("unknown_key", "Send a read key: Authorization: Bearer kr_...")
+        return query.keys.access(given.credentials, "read")
+
+    reads = Annotated[Access, Depends(reader)]
+    problem: dict[str, Any] = {"content": {problems.MEDIA_TYPE: {}}}
+
+    @app.post(
+        "/v1/profiles/lookup",
+        summary="Look up identifiers",
+        responses={401: problem, 403: problem, 422: problem, 503: problem},
+    )
+    async def lookup(body: answers.LookupRequest, access: reads, response: Response) -> answers.LookupAnswer:
+        """Profiles of up to 1,000 identifiers in any spelling, in the order asked."""
+        response.headers.update(_NO_STORE)
+        return await query.lookup(access, body.identifiers)
+
+    @app.get(
+        "/v1/profiles/{profile_id}",
+        summary="Read a profile",
+        responses={
+            307: {"model": answers.ProfileAnswer, "description": "It joined another profile, which is given"},
+            401: problem, 403: problem, 404: problem, 503: problem,
+        },
+    )  # fmt: skip
+    async def profile(profile_id: str, access: reads, response: Response) -> answers.ProfileAnswer:
+        """The profile with this id.
+
+        Every id that was ever given out still leads to a profile. Where that profile has joined another, the
+        status is 307 with the Location of the other, and the body holds it already. A merge can be undone, so
+        the redirection is temporary and never cached.
+        """
+        if len(profile_id) != ID_LENGTH or set(profile_id) - set("0123456789abcdef"):
+            raise Problem("unknown_profile")
+        answer = await query.profile(access, profile_id)
+        response.headers.update(_NO_STORE)
+        if answer.redirected_from:
+            response.status_code = 307
+            response.headers["Location"] = f"/v1/profiles/{answer.profile.profile_id}"
+        return answer
+
+    @app.get("/health", summary="Is it well?", responses={503: problem})
+    async def health() -> answers.Health:
+        """Whether the store answers, and the oldest date in force."""
+        return await query.health()
+
+    @app.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        """Counts and durations; no names of workspaces, no ids."""
+        return Response(generate_latest(query.metering.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    """Unreadable JSON and too many items have codes of their own; the rest as everywhere."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    pointer = "".join(f"/{part}" for part in first["loc"][1:])
+    if first["type"] == "json_invalid":
+        return problems.answer(Problem("bad_json", pointer=pointer))
+    if first["type"] == "too_long" and first["loc"] == ("body", "identifiers"):
+        most = f"a request may hold {answers.MOST_IDENTIFIERS} identifiers"
+        return problems.answer(Problem("too_many_items", most, pointer))
+    return problems.answer(Problem("bad_request", first["msg"], pointer))
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    return problems.answer(Problem("store_unavailable", "The store refuses the question."))
