@@ -1,10 +1,10 @@
 """One segment of the directory log: one writer fills it, ends it with a trailer and publishes it by rename.
 
 Invariants: `NAME.log` is complete, ends with its trailer and never changes again; `.NAME.open` is being
-written by the process that holds its lock (the kernel drops the lock with the process, so neither a reused pid
-nor a restart of the machine can deceive). After a failed write or fsync a file is never written or synced
-again: what it holds for certain is copied to a new file, since a second fsync may report success over data
-that the first one lost.
+written by the process that holds its lock (the kernel drops the lock with the process, so neither a reused
+process id nor a restart of the machine can deceive). After a failed write or fsync a file is never written or
+synced again: what it holds for certain is copied to a new file, since a second fsync may report success over
+data that the first one lost.
 """
 
 import fcntl
