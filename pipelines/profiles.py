@@ -101,15 +101,13 @@ class Profiles:
             }
         )
         where = (self._workspace, self._generation, self._date)
-        activity = self._activity(ids, self._ask(self._but(activity_select(*where)), touched=touched))
+        activity = self._activity(ids, self._ask(activity_select(*where), touched=touched))
         columns = {
             "members": pa.array([list(members[p]) for p in ids], IDS),
             **activity,
-            **self._traits(
-                ids, self._ask(self._but(traits_select(*where, self._ruleset.identity)), touched=touched)
-            ),
+            **self._traits(ids, self._ask(traits_select(*where, self._ruleset.identity), touched=touched)),
         }
-        hits = self._ask(self._but(facts_select(*where)), touched=touched)
+        hits = self._ask(facts_select(*where), touched=touched)
         indexed = hits.set_column(0, "profile", _index(ids, hits["profile_id"]).cast(pa.int32()))
         result = behaviour(indexed, columns.pop("last_day"), self._ruleset.scoring, self._date)
         columns["points"], columns["decaying"] = result.points, result.decaying
@@ -117,10 +115,6 @@ class Profiles:
         columns["next_change_on"] = pa.array(next_change, pa.int32(), mask=next_change == NEVER).cast(DAY)
         columns["identity_points"] = self._fit(ids, columns, touched)
         return self._row_table(ids, columns, version)
-
-    def _but(self, select: str) -> str:
-        """The statement with other excluded identifiers than the stored ones, where there are some."""
-        return select
 
     def _activity(self, ids: list[str], found: pa.Table) -> dict[str, Any]:
         """Counts and times by profile, in the order of `ids`."""

@@ -191,11 +191,11 @@ class Resolve:
                 for m in changes.moves
             ],
         )
-        if changes.identifiers or changes.clusters or changes.excluded:
+        told = {*changes.identifiers, *changes.clusters, *changes.excluded, *changes.touched}
+        told.update(move.from_profile for move in changes.moves)
+        if told:
             self._state.put("version", version)
-            told = set(changes.identifiers) | set(changes.clusters)
-            told.update(move.from_profile for move in changes.moves)
-            yield Message(self._workspace, "moved", (generation, sorted(told), sorted(changes.excluded)))
+            yield Message(self._workspace, "moved", (generation, sorted(told)))
 
     def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         if rows:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from pipelines.generations import Ruleset
 from pipelines.messages import Message
@@ -54,19 +53,16 @@ class Score:
         """Compute every profile that the messages touch, for every open generation."""
         everywhere: set[str] = set()
         moved: dict[str, set[str]] = {}
-        excluded: dict[str, set[str]] = {}
         for what, body in told:
             if what == "touched":
                 everywhere.update(body)
             else:
-                generation, ids, shared = body
+                generation, ids = body
                 moved.setdefault(generation, set()).update(ids)
-                excluded.setdefault(generation, set()).update(shared)
         for generation, ruleset in self._open.items():
-            ids = everywhere | moved.get(generation, set()) | excluded.get(generation, set())
+            ids = everywhere | moved.get(generation, set())
             if self.must_reconcile:
                 ids |= self._newer(generation)
-            ids |= self._beside(generation, sorted(excluded.get(generation, ())))
             self._compute(generation, ruleset, sorted(ids))
         self.must_reconcile = False
 
@@ -86,19 +82,6 @@ class Score:
             " AND generation = {g:String} AND version > {v:UInt64}",
             g=generation, v=int(self._state.get("version") or 0),
         )  # fmt: skip
-
-    def _beside(self, generation: str, excluded: list[str]) -> set[str]:
-        """Identifiers seen in one event with one that became shared, or no longer is: its events have other subjects."""
-        if not excluded:
-            return set()
-        table = pa.table({"identifier_id": excluded})
-        found = self._store.query_arrow(
-            "SELECT DISTINCT arrayJoin(identifiers) AS id FROM kintsugi_store.rule_hits WHERE workspace = {w:String}"
-            " AND generation = {g:String} AND identifier_id IN (SELECT identifier_id FROM beside) AND rule = '*'",
-            {"w": self._workspace, "g": generation},
-            {"beside": table},
-        )
-        return set(found["id"].to_pylist())
 
     def _ids(self, sql: str, **parameters: Any) -> set[str]:
         return {row[0] for row in self._store.query_rows(sql, {"w": self._workspace, **parameters})}
