@@ -49,6 +49,8 @@ class KindFacts(NamedTuple):
     rule: NamespaceRule
     unit: Vector
     """What one of them adds to the counts of a cluster."""
+    counted: Mapping[str, tuple[int, int]]
+    """`shared_above` of the namespace, with places for counters: counted namespace → (place, most)."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,13 @@ class IdentityRules:
         if facts is None:
             namespace = namespace_of(kind)
             found = self._by_name.get(namespace)
+            rule = found[1] if found else NamespaceRule(namespace)
             facts = self._facts[kind] = KindFacts(
                 self.strength(namespace),
                 not self.blocked_patterns.isdisjoint(patterns_of(kind)),
-                found[1] if found else NamespaceRule(namespace),
+                rule,
                 self.limits.unit(namespace),
+                {name: (i, rule.shared_above[name]) for i, name in enumerate(sorted(rule.shared_above))},
             )
         return facts
 

@@ -1,0 +1,339 @@
+"""What the resolver keeps between batches, and the part of it that one batch works on.
+
+Invariant: a batch reads and changes objects of its own; the state is written once, by `flush`, so a batch
+that fails leaves nothing behind. No key holds a value that grows without bound, except the members of one
+cluster, which are published as one row too.
+
+| key            | value |
+|----------------|-------|
+| `date`         | day in force |
+| `i:<id>`       | identifier: kind, first day, profile_id, exclusion, number of neighbours, counters |
+| `n:<id>:<k>`   | its neighbours number k·CHUNK to (k+1)·CHUNK − 1; none once it is shared |
+| `l:<a>:<b>`    | pair: first and last day of its link, its refusal, its override |
+| `c:<profile>`  | cluster: counts, bottleneck, never-links, whether a refused link touches it |
+| `m:<profile>`  | its members ascending, when there are two or more |
+| `<list>:<day>` | number of chunks of what waits for a day, `<list>:<day>:<k>` the chunks |
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+from identity.evidence import Pair
+from identity.limits import Refusal, Vector
+from identity.rules import IdentityRules, KindFacts, Rank
+
+CHUNK = 64
+"""Neighbours under one key."""
+
+
+class State(Protocol):
+    """Key-value store of one workspace and generation; values are plain: tuples, text, ints, None."""
+
+    def get(self, key: str) -> Any | None:
+        """Value of the key, None when there is none."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+
+    def delete(self, key: str) -> None:
+        """Remove the key; nothing happens when there is none."""
+
+
+class MemoryState:
+    """State in a dict."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.get = self.values.get
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        """Remove the key; nothing happens when there is none."""
+        self.values.pop(key, None)
+
+
+class IdentityRow(NamedTuple):
+    """Where an identifier belongs; `state` is member, shared or blocked. Without a row: (itself, member)."""
+
+    profile_id: str
+    state: str
+
+
+class Identifier:
+    """An identifier; `first_day` is None while only overrides name it."""
+
+    __slots__ = (
+        "counters", "degree", "exclusion", "facts", "first_day", "fresh", "id", "kind", "profile", "stored",
+    )  # fmt: skip
+
+    def __init__(self, id_: str, stored: tuple[Any, ...] | None, rules: IdentityRules) -> None:
+        self.id = id_
+        self.stored = stored
+        self.fresh: list[str] = []
+        self.kind: str
+        self.first_day: int | None
+        self.profile: str
+        self.exclusion: str
+        self.degree: int
+        self.counters: Vector
+        self.kind, self.first_day, self.profile, self.exclusion, self.degree, self.counters = stored or (
+            "",
+            None,
+            id_,
+            "",
+            0,
+            (),
+        )
+        self.facts: KindFacts = rules.facts(self.kind)
+
+    @property
+    def is_usable(self) -> bool:
+        """True when it was sighted and is neither blocked nor shared: it clusters."""
+        return self.first_day is not None and not self.exclusion
+
+    @property
+    def founding(self) -> tuple[int, int, str]:
+        """The member of a cluster with the smallest one names the profile."""
+        assert self.first_day is not None
+        return (self.first_day, self.facts.strength, self.id)
+
+    @property
+    def row(self) -> IdentityRow:
+        """Its published row."""
+        return IdentityRow(self.profile, self.exclusion or "member")
+
+    def record(self) -> tuple[Any, ...]:
+        """Its value in the state."""
+        return (self.kind, self.first_day, self.profile, self.exclusion, self.degree, self.counters)
+
+
+class Couple:
+    """A pair of identifiers: its link (days are None without one), override and published refusal."""
+
+    __slots__ = ("a", "b", "first", "last", "override", "refusal", "stored")
+
+    def __init__(self, a: str, b: str, stored: tuple[Any, ...] | None) -> None:
+        self.a = a
+        self.b = b
+        self.stored = stored
+        self.first: int | None
+        self.last: int | None
+        self.first, self.last = stored[:2] if stored else (None, None)
+        self.refusal: Refusal | None = None
+        self.override: tuple[str, int, str, int | None] | None = None
+        """verb, at, id, expires_on of the newest."""
+        if stored and len(stored) > 2:
+            self.refusal = Refusal(*stored[2]) if stored[2] else None
+            self.override = stored[3]
+
+    def record(self) -> tuple[Any, ...] | None:
+        """Its value in the state; short for the many links that are nothing but seen."""
+        if self.refusal or self.override:
+            return (self.first, self.last, self.refusal and tuple(self.refusal), self.override)
+        return None if self.first is None else (self.first, self.last)
+
+
+class Cluster:
+    """A cluster; `bottleneck` is an upper bound of the greatest rank that joined two parts of it.
+
+    `contested`: a refused link may touch it. It may stay true after the last one is gone.
+    """
+
+    __slots__ = ("bottleneck", "contested", "counts", "members", "nevers", "profile", "stored")
+
+    def __init__(self, profile: str, counts: Vector, stored: tuple[Any, ...] | None) -> None:
+        self.profile = profile
+        self.stored = stored
+        self.counts = counts
+        self.bottleneck: Rank = ()
+        self.nevers: tuple[Pair, ...] = ()
+        self.contested = False
+        self.members: list[str] | None = None
+        """None until asked for."""
+        if stored:
+            self.counts, self.bottleneck, self.nevers, self.contested = stored
+
+    def record(self) -> tuple[Any, ...]:
+        """Its value in the state."""
+        return (self.counts, self.bottleneck, self.nevers, self.contested)
+
+
+class WorkingSet:
+    """The objects of one batch, loaded when first asked for."""
+
+    def __init__(self, state: State, rules: IdentityRules) -> None:
+        self._state = state
+        self._rules = rules
+        self.identifiers: dict[str, Identifier] = {}
+        self.couples: dict[Pair, Couple] = {}
+        self.clusters: dict[str, Cluster | None] = {}
+        """None: there was one at the start or meanwhile, and there is none now."""
+        self.published: dict[str, tuple[str, ...]] = {}
+        """Members at the start, of clusters whose members were asked for; () below two."""
+        self._waiting: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
+        self._recorded: set[str] = set()
+        """Profiles whose cluster has a record in the state."""
+        self._marks: dict[str, bool] = {}
+        self._taken: list[str] = []
+
+    def identifier(self, id_: str) -> Identifier:
+        """The identifier, a new one when it is not known."""
+        found = self.identifiers.get(id_)
+        if found is None:
+            found = self.identifiers[id_] = Identifier(id_, self._state.get("i:" + id_), self._rules)
+        return found
+
+    def sighted_since(self, id_: str) -> int | None:
+        """First day of the identifier, without loading it."""
+        found = self.identifiers.get(id_)
+        if found is not None:
+            return found.first_day
+        stored = self._state.get("i:" + id_)
+        return stored[1] if stored else None
+
+    def couple(self, a: str, b: str) -> Couple:
+        """The pair, a new one when it is not known; `a` is the smaller id."""
+        found = self.couples.get((a, b))
+        if found is None:
+            found = self.couples[a, b] = Couple(a, b, self._state.get(f"l:{a}:{b}"))
+        return found
+
+    def days(self, a: str, b: str) -> tuple[int, int] | None:
+        """First and last day of a link, without loading it; None when it was not seen."""
+        found = self.couples.get((a, b))
+        if found is not None:
+            return None if found.first is None or found.last is None else (found.first, found.last)
+        stored = self._state.get(f"l:{a}:{b}")
+        return None if stored is None or stored[0] is None else stored[:2]
+
+    def neighbours(self, identifier: Identifier) -> Iterator[str]:
+        """Identifiers with which it shares a known pair, unless it is shared or was when the pair came."""
+        for k in range(-(-(identifier.degree - len(identifier.fresh)) // CHUNK)):
+            yield from self._state.get(f"n:{identifier.id}:{k}") or ()
+        yield from identifier.fresh
+
+    def make_neighbours(self, a: Identifier, b: Identifier) -> None:
+        """Note a new pair at both its ends."""
+        for one, other in ((a, b), (b, a)):
+            one.fresh.append(other.id)
+            one.degree += 1
+
+    def cluster(self, profile: str) -> Cluster:
+        """The cluster with this profile_id, which its founding identifier names."""
+        found = self.clusters.get(profile)
+        if found is None:
+            founder = self.identifier(profile)
+            stored = self._state.get("c:" + profile) if founder.stored else None
+            if stored:
+                self._recorded.add(profile)
+            found = self.clusters[profile] = Cluster(profile, founder.facts.unit, stored)
+        return found
+
+    def members(self, cluster: Cluster) -> list[str]:
+        """Members of the cluster, loaded when first asked for."""
+        if cluster.members is None:
+            stored = self._state.get("m:" + cluster.profile) if cluster.stored else None
+            cluster.members = list(stored) if stored else [cluster.profile]
+            self.published.setdefault(cluster.profile, stored or ())
+        return cluster.members
+
+    def replace(self, gone: Iterable[str], new: Iterable[Cluster]) -> None:
+        """Put new clusters, with their members, in the place of others."""
+        for profile in gone:
+            self.members(self.cluster(profile))
+            self.clusters[profile] = None
+        for cluster in new:
+            if cluster.profile not in self.published:
+                self.published[cluster.profile] = ()
+            self.clusters[cluster.profile] = cluster
+
+    def wait(self, name: str, day: int, item: tuple[Any, ...], *, once: bool = False) -> None:
+        """Keep an item for a day; with `once` not again while it waits."""
+        if once:
+            mark = f"{name}:{day}:{':'.join(item)}"
+            if mark in self._marks or self._state.get(mark):
+                return
+            self._marks[mark] = True
+        self._waiting.setdefault((name, day), []).append(item)
+
+    def due(self, name: str, day: int) -> list[tuple[Any, ...]]:
+        """Take out what waits for a day."""
+        key = f"{name}:{day}"
+        items: list[tuple[Any, ...]] = []
+        for k in range(self._state.get(key) or 0):
+            items += self._state.get(f"{key}:{k}") or ()
+            self._taken.append(f"{key}:{k}")
+        self._taken.append(key)
+        self._marks.update((f"{key}:{':'.join(item)}", False) for item in items if name == "later")
+        return items
+
+    def flush(self) -> None:
+        """Write what changed."""
+        put, delete = self._state.put, self._state.delete
+        for key in self._taken:
+            delete(key)
+        for (name, day), items in self._waiting.items():
+            chunks = self._state.get(f"{name}:{day}") or 0
+            put(f"{name}:{day}:{chunks}", tuple(items))
+            put(f"{name}:{day}", chunks + 1)
+        for mark, holds in self._marks.items():
+            put(mark, 1) if holds else delete(mark)
+        for identifier in self.identifiers.values():
+            self._flush_identifier(identifier)
+        for couple in self.couples.values():
+            record = couple.record()
+            if record is None:
+                if couple.stored is not None:
+                    delete(f"l:{couple.a}:{couple.b}")
+            elif record != couple.stored:
+                put(f"l:{couple.a}:{couple.b}", record)
+        for profile, cluster in self.clusters.items():
+            self._flush_cluster(profile, cluster)
+
+    def _flush_identifier(self, identifier: Identifier) -> None:
+        """Write an identifier, and its new neighbours behind the old ones."""
+        record = identifier.record()
+        if record == identifier.stored or (
+            identifier.stored is None and not (record[0] or identifier.degree)
+        ):
+            return
+        self._state.put("i:" + identifier.id, record)
+        had = identifier.stored[4] if identifier.stored else 0
+        if identifier.degree == 0:
+            for k in range(-(-had // CHUNK)):
+                self._state.delete(f"n:{identifier.id}:{k}")
+        fresh = identifier.fresh
+        while fresh:
+            k, used = divmod(had, CHUNK)
+            key = f"n:{identifier.id}:{k}"
+            before = self._state.get(key) if used else ()
+            self._state.put(key, (*(before or ()), *fresh[: CHUNK - used]))
+            had += min(len(fresh), CHUNK - used)
+            fresh = fresh[CHUNK - used :]
+
+    def _flush_cluster(self, profile: str, cluster: Cluster | None) -> None:
+        """Write a cluster; one that is alone and has nothing to say needs no record."""
+        published = self.published.get(profile)
+        members = self.published_members(profile)
+        if cluster is None or (members == () and not cluster.contested and not cluster.nevers):
+            if profile in self._recorded:
+                self._state.delete("c:" + profile)
+        elif cluster.record() != cluster.stored:
+            self._state.put("c:" + profile, cluster.record())
+        if published is not None and members != published:
+            if members:
+                self._state.put("m:" + profile, members)
+            else:
+                self._state.delete("m:" + profile)
+
+    def published_members(self, profile: str) -> tuple[str, ...] | None:
+        """What the row of a cluster says now: members ascending, () below two, None where nobody asked."""
+        cluster = self.clusters.get(profile)
+        if cluster is None:
+            return ()
+        if cluster.members is None:
+            return None
+        return tuple(sorted(cluster.members)) if len(cluster.members) > 1 else ()
