@@ -286,6 +286,8 @@ class _Checker:
 
     def _comparable(self, left: _Typed, right: _Typed) -> tuple[_Typed, _Typed]:
         """Both sides of a comparison; a score meets constants only, which become thousandths."""
+        if left.type == right.type == "score":
+            raise _refused("a score is compared with constants only")
         if "score" in (left.type, right.type):
             return self._as_score(left), self._as_score(right)
         self._want("text" if left.type == "text" else "number", left, right)

@@ -50,20 +50,23 @@ def traits_select(
     """
     usable = usable_sql(identity)
     seen = "(seen_at, said_by, said.1)"
-    return f"""SELECT t.profile_id AS profile_id, name, argMax(said, {seen}) AS newest, newest.1 AS value,
-    newest.2 AS is_sealed, argMax(said_by, {seen}) AS event_id,
-    argMinIf(said.1, {seen}, said.3 = 0) AS first_value
+    return f"""SELECT profile_id, name, newest.1 AS value, newest.2 AS is_sealed, event_id, first_value
 FROM (
-    SELECT identifier_id, name, event_id AS said_by, min(occurred_at) AS seen_at, min(day) AS said_day,
-        max((value, is_sealed, is_unset)) AS said, any({usable}) AS usable
-    FROM kintsugi_store.traits
-    WHERE workspace = {quote(workspace)} AND identifier_id IN (SELECT identifier_id FROM {touched})
-    GROUP BY identifier_id, name, event_id
-    HAVING said_day <= {day_literal(date)} AND {_is_subject(workspace, generation, "usable")}
-) AS o
-INNER JOIN {touched} AS t ON o.identifier_id = t.identifier_id
-GROUP BY profile_id, name
-HAVING newest.3 = 0"""
+    SELECT t.profile_id AS profile_id, name, argMax(said, {seen}) AS newest, argMax(said_by, {seen}) AS
+    event_id,
+        argMinIf(said.1, {seen}, said.3 = 0) AS first_value
+    FROM (
+        SELECT identifier_id, name, event_id AS said_by, min(occurred_at) AS seen_at, min(day) AS said_day,
+            max((value, is_sealed, is_unset)) AS said, any({usable}) AS usable
+        FROM kintsugi_store.traits
+        WHERE workspace = {quote(workspace)} AND identifier_id IN (SELECT identifier_id FROM {touched})
+        GROUP BY identifier_id, name, event_id
+        HAVING said_day <= {day_literal(date)} AND {_is_subject(workspace, generation, "usable")}
+    ) AS o
+    INNER JOIN {touched} AS t ON o.identifier_id = t.identifier_id
+    GROUP BY profile_id, name
+)
+WHERE newest.3 = 0"""
 
 
 def _hits(workspace: str, generation: str, which: str, touched: str) -> str:

@@ -1,0 +1,113 @@
+"""Every worked example of scoring/README.md, through compiled SQL, facts, points and ledger."""
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import yaml
+
+from scoring.behaviour import NEVER, behaviour
+from scoring.compile import hits_select, when_select
+from scoring.facts import activity_select, facts_select
+from scoring.fit import identity_points
+from scoring.ledger import Hit, explain
+from scoring.ruleset import ScoringRules, parse_scoring
+from tests.unit.scoring.engine import Engine, Identity, event_row, profile_row
+
+README = Path(__file__).parents[3] / "scoring" / "README.md"
+EPOCH = date(1970, 1, 1)
+TOUCHED = "kintsugi_store.touched"
+
+
+def examples() -> dict[str, str]:
+    """YAML of each example by its heading."""
+    found = re.findall(r"^## (.+?)\n.*?^```yaml\n(.*?)^```", README.read_text(), re.S | re.M)
+    return dict(found)
+
+
+def rules_of(example: dict[str, Any]) -> ScoringRules:
+    return parse_scoring(yaml.safe_dump({k: example[k] for k in ("behaviour", "identity") if k in example}))
+
+
+def insert_events(engine: Engine, events: list[dict[str, Any]]) -> None:
+    for place, told in enumerate(events):
+        for number in range(told.get("times", 1)):
+            row = event_row(
+                f"e{place}-{number}",
+                told["day"].isoformat(),
+                told["event"],
+                properties=told.get("properties", {}),
+                context=told.get("context", {}),
+                is_robot=int(told.get("robot", False)),
+            )
+            engine.insert("events", [row])
+            if "copies" in told:
+                engine.insert("events", [row])
+
+
+def days(when: date) -> int:
+    return (when - EPOCH).days
+
+
+@pytest.mark.parametrize("title", [t for t, text in examples().items() if "score:" in text])
+def test_behaviour_example(engine: Engine, title: str) -> None:
+    example = yaml.safe_load(examples()[title])
+    rules = rules_of(example)
+    insert_events(engine, example["events"])
+    engine.insert("touched", [{"profile_id": "p1", "identifier_id": "u1"}])
+    for _ in ("derived once", "and again"):
+        hits = hits_select("g", rules, Identity(), "kintsugi_store.events")
+        engine.run(f"INSERT INTO kintsugi_store.rule_hits {hits}")
+    changes = example.get("next_change_on", {})
+    for day in sorted({*example["score"], *changes}):
+        score, change = computed(engine, rules, days(day))
+        if day in example["score"]:
+            assert score / 1000 == example["score"][day], day
+        if day in changes:
+            assert change == (None if changes[day] == "never" else changes[day]), day
+
+
+def computed(engine: Engine, rules: ScoringRules, on: int) -> tuple[int, date | None]:
+    """Score and next change by facts on a day; the ledger must agree."""
+    facts = engine.arrow(facts_select("w", "g", on, TOUCHED))
+    facts = facts.append_column("profile", pa.array(np.zeros(len(facts), np.int32)))
+    activity = engine.rows(activity_select("w", "g", on, TOUCHED))
+    last = NEVER
+    if activity and activity[0]["event_count"]:
+        last = days(date.fromisoformat(activity[0]["last_day"]))
+    result = behaviour(facts, np.array([last], np.int32), rules, on)
+    days_of = pc.cast(facts["day"], pa.int32()).to_pylist()
+    rows = zip(
+        facts["rule"].to_pylist(),
+        facts["event_id"].to_pylist(),
+        days_of,
+        facts["amount"].to_pylist(),
+        strict=True,
+    )
+    ledger = explain([Hit(*row) for row in rows], [] if last == NEVER else [last], rules, on)
+    assert ledger.score == result.score[0]
+    change = int(result.next_change_on[0])
+    return int(result.score[0]), None if change == NEVER else EPOCH + timedelta(days=change)
+
+
+@pytest.mark.parametrize("title", [t for t, text in examples().items() if "fit:" in text])
+def test_fit_example(engine: Engine, title: str) -> None:
+    example = yaml.safe_load(examples()[title])
+    rules = rules_of(example)
+    profile = dict(example["profile"])
+    profile["trait_names"] = [*profile.get("traits", {}), *profile.pop("sensitive", [])]
+    engine.insert("profiles", [profile_row(**profile)])
+    select = when_select([rule.condition_sql() for rule in rules.identity], "kintsugi_store.profiles")
+    results = np.array([row["results"] for row in engine.rows(select)], np.uint8)
+    assert identity_points(results, rules).score[0] / 1000 == example["fit"]
+
+
+def test_every_example_is_run() -> None:
+    titles = re.findall(r"^## (\d+)\.", README.read_text(), re.M)
+    assert [int(number) for number in titles] == list(range(1, len(examples()) + 1))
+    assert len(titles) >= 10
