@@ -202,7 +202,9 @@ def connect(
 
 
 def to_stream(batch: pa.Table | pa.RecordBatch) -> bytes:
-    """A table as an Arrow IPC stream. O(bytes)."""
+    """A table as an Arrow IPC stream of one batch (every batch costs the store a block). O(bytes)."""
+    if isinstance(batch, pa.Table):
+        batch = batch.combine_chunks()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write(batch)

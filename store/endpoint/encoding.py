@@ -13,6 +13,9 @@ from store.endpoint.faults import refusal
 ENCODINGS: Final = ("lz4", "zstd", "gzip", "deflate")
 """What is understood both ways, in the order in which we choose for an answer."""
 
+_SLICE: Final = 1 << 16
+"""Packed bytes taken at once, so that a small body cannot grow far beyond the limit before it is stopped."""
+
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     """The body as its sender meant it, at most `limit` bytes (Fault 299 beyond); several frames in a row count as one.
@@ -69,7 +72,17 @@ def _inflate(body: bytes, most: int) -> bytes:
 
 
 def _unzstd(body: bytes, most: int) -> bytes:
-    return zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True).read(most)
+    parts, size, start = [], 0, 0
+    while start < len(body) and size < most:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        while not frame.eof and size < most:
+            if start >= len(body):
+                raise EOFError("it ends too early")
+            parts.append(frame.decompress(body[start : start + _SLICE]))
+            size += len(parts[-1])
+            start += _SLICE
+        start = min(start, len(body)) - len(frame.unused_data)
+    return b"".join(parts)
 
 
 def _unlz4(body: bytes, most: int) -> bytes:

@@ -26,8 +26,6 @@ _STREAMABLE: Final = frozenset(
     ["TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow", "RowBinary", "Native"]
 )
 """Formats whose chunks, put one behind the other, are the document."""
-_HAS_HEADER: Final = frozenset(["Native"])
-"""Formats that say something even of no rows."""
 ENGINE_ERRORS: Final = (ChdbError, RuntimeError)
 
 
@@ -68,9 +66,14 @@ class Engine:
         if request.session_id:
             if request.database:
                 raise refusal(48, "NOT_IMPLEMENTED", "A session chooses its database with USE")
-            with self._sessions.use(request.session_id, request.session_timeout) as connection:
-                with assign(connection, settings):
-                    return _answer(connection, request, may_stream=False)
+            with (
+                self._sessions.use(request.session_id, request.session_timeout) as connection,
+                assign(connection, settings),
+            ):
+                answer = _answer(connection, request, may_stream=False)
+                for table in request.external:
+                    connection.query(f"DROP TEMPORARY TABLE `{table.name}`")
+                return answer
         if request.database and request.database != "default":
             settings["database"] = request.database
         connection = None
@@ -143,9 +146,7 @@ def _answer(connection: Connection, request: Request, *, may_stream: bool) -> An
         text = re.sub(r"\bquery_id\b", "Settings['log_comment']", text)
     format_ = request.result_format
     if may_stream and statement.verb in ("SELECT", "WITH") and format_ in _STREAMABLE:
-        streamed = _stream(connection, text, format_, request.parameters)
-        if streamed is not None:
-            return Answer(format_, chunks=streamed)
+        return Answer(format_, chunks=_stream(connection, text, format_, request.parameters))
     result = connection.query(text, format_, params=dict(request.parameters))
     summary = {
         "read_rows": result.storage_rows_read(),
@@ -180,15 +181,10 @@ def _load(connection: Connection, table: External) -> None:
         inserter.finish()
 
 
-def _stream(
-    connection: Connection, sql: str, format_: str, parameters: Mapping[str, str]
-) -> Iterator[bytes] | None:
-    """Chunks of a result, the first of them already computed; None where the result must be taken whole."""
+def _stream(connection: Connection, sql: str, format_: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
+    """Chunks of a result, the first of them already computed, so that most errors come before any byte is sent."""
     stream = connection.send_query(sql, format_, params=dict(parameters))
-    first = stream.fetch()
-    if first is None and format_ in _HAS_HEADER:
-        return None
-    return _chunks(connection, stream, first)
+    return _chunks(connection, stream, stream.fetch())
 
 
 def _chunks(connection: Connection, stream: Any, first: Any) -> Iterator[bytes]:

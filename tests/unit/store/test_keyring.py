@@ -68,7 +68,9 @@ def test_an_unknown_workspace_is_said_to_be_unknown(tmp_path: Path) -> None:
     assert raised.value.code == "unknown_workspace"
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"generation":1,"pepper":"AA==","data_key":"AA==","workspace":""}'])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}", b'{"generation":1,"pepper":"AA==","data_key":"AA==","workspace":""}']
+)
 def test_a_damaged_file_is_noticed(tmp_path: Path, damage: bytes) -> None:
     keyring.create(tmp_path, "demo", "{}")
     (tmp_path / "keys" / "demo" / "1.json").write_bytes(damage)
