@@ -15,7 +15,7 @@ from typing import Any
 
 from kintsugi.demo_data.clock import DAY, Clock
 from kintsugi.demo_data.people import Hard, Person, World
-from kintsugi.demo_data.visits import Event, Stage, Visit
+from kintsugi.demo_data.visits import Event, Visit, Visits
 
 LIVE_PEOPLE = 8_000
 """People under way at a time, at most; where events are denser than that allows, journeys get shorter."""
@@ -30,19 +30,29 @@ _GAP_DAYS = (0, 0, 0, 1, 1, 2, 3, 5, 8, 14)
 _VISIT_COUNTS = (1, 2, 3, 4, 5, 6, 8, 12, 20, 40)
 _VISIT_COUNT_STEPS = tuple(accumulate((24, 22, 17, 12, 9, 6, 5, 3, 1.5, 0.5)))
 
-_ActAs = Callable[[Stage, Person, int], Visit]
+_ActAs = Callable[[Visits, Person, int], Visit]
 _PERSONAS: tuple[tuple[float, tuple[_ActAs, ...]], ...] = (
     # share in %, what they do (named twice: twice as often)
-    (22, (Stage.browse, Stage.browse, Stage.browse, Stage.download)),
-    (24, (Stage.browse, Stage.browse, Stage.form, Stage.download, Stage.webinar)),
-    (14, (Stage.follow, Stage.wechat_browse, Stage.wechat_browse, Stage.unfollow)),
-    (20, (Stage.follow, Stage.wechat_browse, Stage.wechat_form, Stage.check_in, Stage.wecom, Stage.webinar)),
-    (8, (Stage.login, Stage.browse, Stage.login, Stage.download, Stage.webinar)),
-    (8, (Stage.kiosk, Stage.check_in, Stage.form, Stage.wecom)),
-    (4, (Stage.shop, Stage.follow, Stage.wechat_browse, Stage.check_in)),
+    (22, (Visits.browse, Visits.browse, Visits.browse, Visits.download)),
+    (24, (Visits.browse, Visits.browse, Visits.form, Visits.download, Visits.webinar)),
+    (14, (Visits.follow, Visits.wechat_browse, Visits.wechat_browse, Visits.unfollow)),
+    (
+        20,
+        (
+            Visits.follow,
+            Visits.wechat_browse,
+            Visits.wechat_form,
+            Visits.check_in,
+            Visits.wecom,
+            Visits.webinar,
+        ),
+    ),
+    (8, (Visits.login, Visits.browse, Visits.login, Visits.download, Visits.webinar)),
+    (8, (Visits.kiosk, Visits.check_in, Visits.form, Visits.wecom)),
+    (4, (Visits.shop, Visits.follow, Visits.wechat_browse, Visits.check_in)),
 )
 _PERSONA_STEPS = tuple(accumulate(share for share, _ in _PERSONAS))
-_LEAVES_PHONE = frozenset({Stage.form, Stage.wechat_form, Stage.check_in})
+_LEAVES_PHONE = frozenset({Visits.form, Visits.wechat_form, Visits.check_in})
 
 
 @dataclass(slots=True)
@@ -120,7 +130,7 @@ def _arrivals(planner: "_Planner", events: int) -> Iterator[tuple[Event, int | N
         yield thing, number
 
 
-_Visits = list[tuple[int, Callable[[int], Visit]]]
+_Plan = list[tuple[int, Callable[[int], Visit]]]
 
 
 class _Planner:
@@ -129,7 +139,7 @@ class _Planner:
     def __init__(self, world: World, events: int, start_day: date, days: int) -> None:
         self._world = world
         self._rng = world.rng
-        self._stage = Stage(world, Clock(start_day))
+        self._visits = Visits(world, Clock(start_day))
         self._end = days * DAY
         self._visits_waiting = 0
         # running means, by which arrivals are paced
@@ -145,14 +155,14 @@ class _Planner:
         """Events that so many things in the queue will become."""
         return queued + self._visits_waiting * (self._steps_per_visit - 1)
 
-    def next_journey(self, missing: float) -> tuple[int | None, _Visits]:
+    def next_journey(self, missing: float) -> tuple[int | None, _Plan]:
         """Who comes next, and all visits they will make up to the last day; sets the next arrival.
 
         `missing` events are still to be planned; arrivals are paced so that they run out on the last day.
         """
         at, rng = self.arrival, self._rng
         number: int | None = None
-        visits: _Visits = [(at, self._stage.robot)]
+        visits: _Plan = [(at, self._visits.robot)]
         if rng.random() >= _ROBOTS:
             person = self._world.new_person(at)
             number, visits = person.number, self._plan(person, at)
@@ -163,16 +173,16 @@ class _Planner:
         self.arrival = min(self._end - 1, at + int(gap * (0.5 + rng.random())))
         return number, visits
 
-    def _plan(self, person: Person, at: int) -> _Visits:
+    def _plan(self, person: Person, at: int) -> _Plan:
         rng, world = self._rng, self._world
         persona = _PERSONAS[bisect(_PERSONA_STEPS, rng.random() * _PERSONA_STEPS[-1])][1]
         count = _VISIT_COUNTS[bisect(_VISIT_COUNT_STEPS, rng.random() * _VISIT_COUNT_STEPS[-1])]
-        visits: _Visits = []
+        visits: _Plan = []
         leaves_phone = False
         while at < self._end and len(visits) < count:
             act = world.pick(persona) if visits or rng.random() < 0.5 else persona[0]
             leaves_phone = leaves_phone or act in _LEAVES_PHONE
-            visits.append((at, partial(act, self._stage, person)))
+            visits.append((at, partial(act, self._visits, person)))
             at += int((world.pick(_GAP_DAYS) + rng.random()) * DAY * self._stretch)
         luck = rng.random()
         if leaves_phone and luck < 0.1:
@@ -182,10 +192,10 @@ class _Planner:
         return visits
 
     def begun(self, visit: Visit) -> Visit:
-        """The steps of a visit that has begun, those within the last day (but the first one in any case)."""
+        """The steps of a visit that has begun, as far as the last day reaches."""
         self._visits_waiting -= 1
         self._steps_per_visit += (len(visit) - self._steps_per_visit) / 1000
-        return [step for step in visit if step[0] < self._end] or visit[:1]
+        return [step for step in visit if step[0] < self._end]
 
     def travel(self) -> tuple[int, int]:
         """Delay in ms until an event made now arrives, and until a copy arrives; 0: at once, and no copy."""

@@ -18,8 +18,8 @@ Visit = list[Step]
 MINUTE = 60_000
 
 
-class Stage:
-    """Where visits take place: the world and its clock."""
+class Visits:
+    """Every kind of visit that can be made in a world, by its clock."""
 
     def __init__(self, world: World, clock: Clock) -> None:
         self.world = world
