@@ -16,157 +16,26 @@ cluster, which are published as one row too.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
+from identity.clusters import refusal_between
 from identity.evidence import Pair
-from identity.limits import Refusal, Vector
-from identity.rules import IdentityRules, KindFacts, Rank
+from identity.limits import Refusal
+from identity.records import Cluster, Couple, Identifier, State
+from identity.rules import IdentityRules, Rank, expiry_day, rank
+from schemas.ids import ordered
 
 CHUNK = 64
 """Neighbours under one key."""
 
 
-class State(Protocol):
-    """Key-value store of one workspace and generation; values are plain: tuples, text, ints, None."""
-
-    def get(self, key: str) -> Any | None:
-        """Value of the key, None when there is none."""
-
-    def put(self, key: str, value: Any) -> None:
-        """Set the value of the key."""
-
-    def delete(self, key: str) -> None:
-        """Remove the key; nothing happens when there is none."""
-
-
-class MemoryState:
-    """State in a dict."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.get = self.values.get
-
-    def put(self, key: str, value: Any) -> None:
-        """Set the value of the key."""
-        self.values[key] = value
-
-    def delete(self, key: str) -> None:
-        """Remove the key; nothing happens when there is none."""
-        self.values.pop(key, None)
-
-
-class IdentityRow(NamedTuple):
-    """Where an identifier belongs; `state` is member, shared or blocked. Without a row: (itself, member)."""
-
-    profile_id: str
-    state: str
-
-
-class Identifier:
-    """An identifier; `first_day` is None while only overrides name it."""
-
-    __slots__ = (
-        "counters", "degree", "exclusion", "facts", "first_day", "fresh", "id", "kind", "profile", "stored",
-    )  # fmt: skip
-
-    def __init__(self, id_: str, stored: tuple[Any, ...] | None, rules: IdentityRules) -> None:
-        self.id = id_
-        self.stored = stored
-        self.fresh: list[str] = []
-        self.kind: str
-        self.first_day: int | None
-        self.profile: str
-        self.exclusion: str
-        self.degree: int
-        self.counters: Vector
-        self.kind, self.first_day, self.profile, self.exclusion, self.degree, self.counters = stored or (
-            "",
-            None,
-            id_,
-            "",
-            0,
-            (),
-        )
-        self.facts: KindFacts = rules.facts(self.kind)
-
-    @property
-    def is_usable(self) -> bool:
-        """True when it was sighted and is neither blocked nor shared: it clusters."""
-        return self.first_day is not None and not self.exclusion
-
-    @property
-    def founding(self) -> tuple[int, int, str]:
-        """The member of a cluster with the smallest one names the profile."""
-        assert self.first_day is not None
-        return (self.first_day, self.facts.strength, self.id)
-
-    @property
-    def row(self) -> IdentityRow:
-        """Its published row."""
-        return IdentityRow(self.profile, self.exclusion or "member")
-
-    def record(self) -> tuple[Any, ...]:
-        """Its value in the state."""
-        return (self.kind, self.first_day, self.profile, self.exclusion, self.degree, self.counters)
-
-
-class Couple:
-    """A pair of identifiers: its link (days are None without one), override and published refusal."""
-
-    __slots__ = ("a", "b", "first", "last", "override", "refusal", "stored")
-
-    def __init__(self, a: str, b: str, stored: tuple[Any, ...] | None) -> None:
-        self.a = a
-        self.b = b
-        self.stored = stored
-        self.first: int | None
-        self.last: int | None
-        self.first, self.last = stored[:2] if stored else (None, None)
-        self.refusal: Refusal | None = None
-        self.override: tuple[str, int, str, int | None] | None = None
-        """verb, at, id, expires_on of the newest."""
-        if stored and len(stored) > 2:
-            self.refusal = Refusal(*stored[2]) if stored[2] else None
-            self.override = stored[3]
-
-    def record(self) -> tuple[Any, ...] | None:
-        """Its value in the state; short for the many links that are nothing but seen."""
-        if self.refusal or self.override:
-            return (self.first, self.last, self.refusal and tuple(self.refusal), self.override)
-        return None if self.first is None else (self.first, self.last)
-
-
-class Cluster:
-    """A cluster; `bottleneck` is an upper bound of the greatest rank that joined two parts of it.
-
-    `contested`: a refused link may touch it. It may stay true after the last one is gone.
-    """
-
-    __slots__ = ("bottleneck", "contested", "counts", "members", "nevers", "profile", "stored")
-
-    def __init__(self, profile: str, counts: Vector, stored: tuple[Any, ...] | None) -> None:
-        self.profile = profile
-        self.stored = stored
-        self.counts = counts
-        self.bottleneck: Rank = ()
-        self.nevers: tuple[Pair, ...] = ()
-        self.contested = False
-        self.members: list[str] | None = None
-        """None until asked for."""
-        if stored:
-            self.counts, self.bottleneck, self.nevers, self.contested = stored
-
-    def record(self) -> tuple[Any, ...]:
-        """Its value in the state."""
-        return (self.counts, self.bottleneck, self.nevers, self.contested)
-
-
 class WorkingSet:
-    """The objects of one batch, loaded when first asked for."""
+    """The objects of one batch, loaded when first asked for, and what they say on `date`."""
 
-    def __init__(self, state: State, rules: IdentityRules) -> None:
+    def __init__(self, state: State, rules: IdentityRules, date: int) -> None:
         self._state = state
-        self._rules = rules
+        self.rules = rules
+        self.date = date
         self.identifiers: dict[str, Identifier] = {}
         self.couples: dict[Pair, Couple] = {}
         self.clusters: dict[str, Cluster | None] = {}
@@ -183,7 +52,7 @@ class WorkingSet:
         """The identifier, a new one when it is not known."""
         found = self.identifiers.get(id_)
         if found is None:
-            found = self.identifiers[id_] = Identifier(id_, self._state.get("i:" + id_), self._rules)
+            found = self.identifiers[id_] = Identifier(id_, self._state.get("i:" + id_), self.rules)
         return found
 
     def sighted_since(self, id_: str) -> int | None:
@@ -249,6 +118,45 @@ class WorkingSet:
             if cluster.profile not in self.published:
                 self.published[cluster.profile] = ()
             self.clusters[cluster.profile] = cluster
+
+    def verb(self, couple: Couple) -> str:
+        """Verb of the override that holds for the pair; `none` without one."""
+        if couple.override is None:
+            return "none"
+        verb, _, _, expires_on = couple.override
+        return verb if expires_on is None or self.date < expires_on else "none"
+
+    def is_live(self, couple: Couple) -> bool:
+        """True when the pair has a link that has not expired."""
+        if couple.last is None:
+            return False
+        expires = self.expiry(couple)
+        return expires is None or self.date < expires
+
+    def expiry(self, couple: Couple) -> int | None:
+        """First day on which the pair's link no longer counts, None when it never expires."""
+        assert couple.last is not None
+        return expiry_day(self.identifier(couple.a).facts, self.identifier(couple.b).facts, couple.last)
+
+    def is_edge(self, couple: Couple) -> bool:
+        """True when something speaks for joining the pair: a live link or a force-link."""
+        return self.verb(couple) == "force" or self.is_live(couple)
+
+    def rank(self, couple: Couple) -> Rank:
+        """Rank of the pair's link."""
+        assert couple.first is not None
+        assert couple.last is not None
+        a, b = couple.a, couple.b
+        return rank(a, b, self.identifier(a).facts, self.identifier(b).facts, couple.first, couple.last)
+
+    def refusal(self, one: Cluster, two: Cluster) -> Refusal | None:
+        """What stands against joining two clusters."""
+        crossing = (
+            ordered(member, far)
+            for member, far in one.nevers
+            if two.nevers and self.identifier(far).profile == two.profile
+        )
+        return refusal_between(crossing, one.counts, two.counts, self.rules.limits)
 
     def wait(self, name: str, day: int, item: tuple[Any, ...], *, once: bool = False) -> None:
         """Keep an item for a day; with `once` not again while it waits."""

@@ -1,0 +1,328 @@
+"""One batch of evidence: what it changes at once, and what it leaves to be settled at its end.
+
+Invariant: the clean clusters are exact for all evidence but what waits to be settled. A cluster is *dirty* when
+no fast path decides a link of it; whatever touches a dirty cluster makes the other end dirty too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from identity.evidence import Link, Override, Pair, Sighting
+from identity.limits import Refusal
+from identity.records import Cluster, Couple, Identifier, IdentityRow, State
+from identity.region import Region
+from identity.rules import IdentityRules, Rank
+from identity.working_set import WorkingSet
+from schemas.ids import ordered
+
+Cause = Literal["link", "override", "expiry", "sharing", "date"]
+
+
+class Move(NamedTuple):
+    """An identifier went from one profile to another, as the journal tells it."""
+
+    identifier: str
+    from_profile: str
+    to_profile: str
+    cause: str
+    evidence: str
+    """The identifiers concerned, separated by a space."""
+
+
+@dataclass
+class Changes:
+    """What one call changed, row by row; all empty when nothing did.
+
+    `clusters`: profile_id → members ascending, of two and more; () where there is none any more: the profile
+    joined another, or its founding identifier is left alone (`current` tells which). `refused`: None where a
+    link is refused no longer. `touched`: identifiers seen with one that became shared; their rows may stand,
+    but events may now count for them.
+    """
+
+    identifiers: dict[str, IdentityRow] = field(default_factory=dict)
+    clusters: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+    refused: dict[Pair, Refusal | None] = field(default_factory=dict)
+    moves: list[Move] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+
+
+class Batch:
+    """One call's work on a working set."""
+
+    def __init__(self, state: State, rules: IdentityRules, date: int, cause: Cause) -> None:
+        self.set = WorkingSet(state, rules, date)
+        self._rules = rules
+        self._limits = rules.limits
+        self._date = date
+        self._cause: Cause = cause
+        self._dirty: dict[str, tuple[Cause, str]] = {}
+        self._causes: dict[str, tuple[Cause, str]] = {}
+        self._touched: set[str] = set()
+
+    def take(
+        self, sightings: Iterable[Sighting], links: Iterable[Link], overrides: Iterable[Override]
+    ) -> None:
+        """Take evidence in; sightings first, as a link needs to know its ends."""
+        date, working = self._date, self.set
+        for identifier, kind, day in sightings:
+            if day > date:
+                working.wait("later", day, ("sighting", identifier, kind, str(day)), once=True)
+                continue
+            since = working.sighted_since(identifier)
+            if since is None or day < since:
+                self._sight(working.identifier(identifier), kind, day)
+        for a, b, day in links:
+            if day > date:
+                working.wait("later", day, ("link", a, b, str(day)), once=True)
+                continue
+            days = working.days(a, b)
+            if days is None:
+                self._first_link(a, b, day)
+            elif not days[0] <= day <= days[1]:
+                self._seen_again(working.couple(a, b), day)
+        for override in overrides:
+            self._override(override)
+
+    def look_again(self, a: str, b: str, what: str) -> None:
+        """The day has come on which the pair may lose its `link` or its `override`."""
+        couple, x, y = self.set.couple(a, b), self.set.identifier(a), self.set.identifier(b)
+        if not (x.is_usable and y.is_usable):
+            return
+        if what == "override":
+            if self.set.verb(couple) == "none":
+                self._changed_at_will(couple, x, y, "expiry")
+        elif not self._await_expiry(couple) and not self.set.is_edge(couple):
+            if couple.refusal:
+                couple.refusal = None
+            elif x.profile == y.profile:
+                self._soil(x.profile, "expiry", f"{a} {b}")
+
+    def finish(self) -> Changes:
+        """Settle what is dirty, write the state, tell what changed."""
+        self._settle()
+        changes = Changes(touched=self._touched)
+        for identifier in self.set.identifiers.values():
+            self._tell_identifier(identifier, changes)
+        for pair, couple in self.set.couples.items():
+            before = Couple(*pair, couple.stored).refusal if couple.stored else None
+            if couple.refusal != before:
+                changes.refused[pair] = couple.refusal
+        for profile, before_members in self.set.published.items():
+            members = self.set.published_members(profile)
+            if members is not None and members != before_members:
+                changes.clusters[profile] = members
+        self.set.flush()
+        return changes
+
+    def _tell_identifier(self, identifier: Identifier, changes: Changes) -> None:
+        """Add what changed of one identifier."""
+        id_, stored = identifier.id, identifier.stored
+        was_profile, was_excluded = (stored[2], stored[3]) if stored else (id_, "")
+        if identifier.exclusion != was_excluded:
+            changes.excluded[id_] = identifier.exclusion
+        elif identifier.profile == was_profile:
+            return
+        changes.identifiers[id_] = identifier.row
+        if identifier.profile != was_profile:
+            cause, evidence = self._causes.get(id_, (self._cause, id_))
+            changes.moves.append(Move(id_, was_profile, identifier.profile, cause, evidence))
+            if was_profile == id_ and identifier.profile != id_:
+                changes.clusters[id_] = ()
+
+    # evidence
+
+    def _sight(self, identifier: Identifier, kind: str, day: int) -> None:
+        """An identifier is seen for the first time, or earlier than known."""
+        is_new = identifier.first_day is None
+        identifier.first_day = day
+        if not is_new:
+            if identifier.is_usable and identifier.profile not in self._dirty:
+                self._refound(identifier)
+            return
+        identifier.kind = kind
+        identifier.facts = self._rules.facts(kind)
+        identifier.counters = (0,) * len(identifier.facts.counted)
+        if self._rules.is_blocked(identifier.id, kind):
+            identifier.exclusion = "blocked"
+            return
+        for other in list(self.set.neighbours(identifier)):
+            couple, far = self.set.couple(*ordered(identifier.id, other)), self.set.identifier(other)
+            if far.is_usable and self.set.verb(couple) != "none":
+                self._changed_at_will(couple, identifier, far, "override")
+
+    def _refound(self, identifier: Identifier) -> None:
+        """A member was seen earlier than known: the cluster may now be named by it."""
+        founder = self.set.identifier(identifier.profile)
+        if founder is identifier or founder.founding < identifier.founding:
+            return
+        cluster = self.set.cluster(founder.id)
+        renamed = Cluster(identifier.id, cluster.counts, None)
+        renamed.bottleneck, renamed.nevers, renamed.contested = (
+            cluster.bottleneck,
+            cluster.nevers,
+            cluster.contested,
+        )
+        renamed.members = list(self.set.members(cluster))
+        self.set.replace([founder.id], [renamed])
+        self._name(renamed.members, identifier.id, (self._cause, identifier.id))
+
+    def _first_link(self, a: str, b: str, day: int) -> None:
+        """A pair is seen together for the first time: it may make an end shared, or join two clusters."""
+        if a == b:
+            return
+        x, y = self.set.identifier(a), self.set.identifier(b)
+        if x.first_day is None or y.first_day is None:
+            raise ValueError(f"link {a} {b} on day {day}: an end was never sighted")
+        if x.exclusion == "blocked" or y.exclusion == "blocked":
+            return
+        x_counts, y_counts = self._counts(x, y), self._counts(y, x)
+        if not (x_counts or y_counts or (x.is_usable and y.is_usable)):
+            return
+        couple = self.set.couple(a, b)
+        if couple.record() is None and x.is_usable and y.is_usable:
+            self.set.make_neighbours(x, y)
+        couple.first = couple.last = day
+        overflowing = [
+            end for end, far, counts in ((x, y, x_counts), (y, x, y_counts)) if counts and _count(end, far)
+        ]
+        for end in overflowing:
+            self._share(end)
+        if x.is_usable and y.is_usable and self._await_expiry(couple):
+            self._insert(couple, x, y)
+
+    def _counts(self, end: Identifier, far: Identifier) -> bool:
+        """True when `far` is of a namespace that decides whether `end` is shared."""
+        return not end.exclusion and far.facts.rule.name in end.facts.counted
+
+    def _seen_again(self, couple: Couple, day: int) -> None:
+        """A pair is seen on a day outside those known: its rank betters, or it comes back to life."""
+        x, y = self.set.identifier(couple.a), self.set.identifier(couple.b)
+        assert couple.first is not None
+        assert couple.last is not None
+        if not (x.is_usable and y.is_usable):
+            return
+        was_live = self.set.is_live(couple)
+        couple.first, couple.last = min(couple.first, day), max(couple.last, day)
+        if not was_live:
+            was_live = self._await_expiry(couple)
+        if was_live:
+            self._insert(couple, x, y)
+
+    def _override(self, override: Override) -> None:
+        """A steward's word; it changes something when it is the newest of its pair."""
+        a, b = ordered(override.a, override.b)
+        couple, x, y = self.set.couple(a, b), self.set.identifier(a), self.set.identifier(b)
+        known = couple.override
+        if a == b or (known and (override.at, override.id) <= (known[1], known[2])):
+            return
+        if couple.record() is None and not (x.exclusion or y.exclusion):
+            self.set.make_neighbours(x, y)
+        before = self.set.verb(couple)
+        couple.override = (override.verb, override.at, override.id, override.expires_on)
+        if override.expires_on is not None and override.expires_on > self._date:
+            self.set.wait("due", override.expires_on, (a, b, "override"))
+        if x.is_usable and y.is_usable and self.set.verb(couple) != before:
+            self._changed_at_will(couple, x, y, "override")
+
+    def _changed_at_will(self, couple: Couple, x: Identifier, y: Identifier, cause: Cause) -> None:
+        """An override of the pair began or ceased to hold."""
+        if not self.set.is_edge(couple):
+            couple.refusal = None
+        for end in (x, y):
+            self._soil(end.profile, cause, f"{couple.a} {couple.b}")
+
+    def _share(self, identifier: Identifier) -> None:
+        """An identifier has become shared, for good: it leaves its cluster and forgets its neighbours."""
+        self._soil(identifier.profile, "sharing", identifier.id)
+        self.set.members(self.set.cluster(identifier.profile))
+        self._causes[identifier.id] = ("sharing", identifier.id)
+        identifier.exclusion = "shared"
+        for other in self.set.neighbours(identifier):
+            self._touched.add(other)
+            couple, far = self.set.couple(*ordered(identifier.id, other)), self.set.identifier(other)
+            couple.refusal = None
+            if not self._counts(far, identifier):
+                couple.first = couple.last = None
+        identifier.degree = 0
+        identifier.fresh = []
+
+    def _await_expiry(self, couple: Couple) -> bool:
+        """Register the day on which a live link expires as things stand; False when it is not live."""
+        expires = self.set.expiry(couple)
+        if expires is None:
+            return True
+        if self._date < expires:
+            self.set.wait("due", expires, (couple.a, couple.b, "link"))
+        return self._date < expires
+
+    # clusters
+
+    def _soil(self, profile: str, cause: Cause, evidence: str) -> None:
+        """Leave a cluster to `_settle`."""
+        self._dirty.setdefault(profile, (cause, evidence))
+
+    def _name(self, members: Iterable[str], profile: str, why: tuple[Cause, str]) -> None:
+        """Let members belong to a profile."""
+        for member in members:
+            identifier = self.set.identifier(member)
+            if identifier.profile != profile:
+                identifier.profile = profile
+                self._causes[member] = why
+
+    def _insert(self, couple: Couple, x: Identifier, y: Identifier) -> None:
+        """A live link is new, or its rank is better: the fast paths."""
+        if x.profile == y.profile:
+            return
+        evidence = f"{couple.a} {couple.b}"
+        one, two = self.set.cluster(x.profile), self.set.cluster(y.profile)
+        if one.profile not in self._dirty and two.profile not in self._dirty:
+            refusal = self.set.refusal(one, two)
+            at = self.set.rank(couple)
+            if refusal is None and not self._disturbs(one, two):
+                self._unite(one, two, at, evidence)
+                return
+            if refusal is not None and at > one.bottleneck and at > two.bottleneck:
+                couple.refusal = refusal
+                one.contested = two.contested = True
+                return
+        self._soil(one.profile, self._cause, evidence)
+        self._soil(two.profile, self._cause, evidence)
+
+    def _disturbs(self, one: Cluster, two: Cluster) -> bool:
+        """True when their union may change the reason for which links of either are refused."""
+        counts = self._limits.joined(one.counts, two.counts)
+        return (one.contested and (counts != one.counts or bool(two.nevers))) or (
+            two.contested and (counts != two.counts or bool(one.nevers))
+        )
+
+    def _unite(self, one: Cluster, two: Cluster, at: Rank, evidence: str) -> None:
+        """Plain union: the cluster with the smaller founding takes the other in."""
+        if self.set.identifier(two.profile).founding < self.set.identifier(one.profile).founding:
+            one, two = two, one
+        members = self.set.members(two)
+        self.set.members(one).extend(members)
+        one.counts = self._limits.joined(one.counts, two.counts)
+        one.bottleneck = max(one.bottleneck, two.bottleneck, at)
+        one.nevers += two.nevers
+        one.contested = one.contested or two.contested
+        self.set.replace([two.profile], [])
+        self._name(members, one.profile, (self._cause, evidence))
+
+    def _settle(self) -> None:
+        """Recompute what is dirty."""
+        if not self._dirty:
+            return
+        anyhow = next(iter(self._dirty.values()))
+        for identifier, profile in Region(self.set).settle(self._dirty).items():
+            self._causes[identifier] = self._dirty.get(profile, anyhow)
+
+
+def _count(end: Identifier, far: Identifier) -> bool:
+    """Count a neighbour that decides whether `end` is shared; True when it now is."""
+    place, most = end.facts.counted[far.facts.rule.name]
+    counters = list(end.counters)
+    counters[place] += 1
+    end.counters = tuple(counters)
+    return counters[place] > most

@@ -1,0 +1,146 @@
+"""The records that the resolver keeps: identifiers, pairs and clusters, and the store that holds them.
+
+Invariant: a record is a plain tuple of text, ints, None and such tuples. What follows from others (whether a
+link is accepted, whether it has expired) is not kept; a refusal is, as it was published.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from identity.evidence import Pair
+from identity.limits import Refusal, Vector
+from identity.rules import IdentityRules, KindFacts, Rank
+
+
+class State(Protocol):
+    """Key-value store of one workspace and generation; values are plain: tuples, text, ints, None."""
+
+    def get(self, key: str) -> Any | None:
+        """Value of the key, None when there is none."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+
+    def delete(self, key: str) -> None:
+        """Remove the key; nothing happens when there is none."""
+
+
+class MemoryState:
+    """State in a dict."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.get = self.values.get
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+        self.values[key] = value
+
+    def delete(self, key: str) -> None:
+        """Remove the key; nothing happens when there is none."""
+        self.values.pop(key, None)
+
+
+class IdentityRow(NamedTuple):
+    """Where an identifier belongs; `state` is member, shared or blocked. Without a row: (itself, member)."""
+
+    profile_id: str
+    state: str
+
+
+class Identifier:
+    """An identifier; `first_day` is None while only overrides name it."""
+
+    __slots__ = (
+        "counters", "degree", "exclusion", "facts", "first_day", "fresh", "id", "kind", "profile", "stored",
+    )  # fmt: skip
+
+    def __init__(self, id_: str, stored: tuple[Any, ...] | None, rules: IdentityRules) -> None:
+        self.id = id_
+        self.stored = stored
+        self.fresh: list[str] = []
+        self.kind: str
+        self.first_day: int | None
+        self.profile: str
+        self.exclusion: str
+        self.degree: int
+        self.counters: Vector
+        self.kind, self.first_day, self.profile, self.exclusion, self.degree, self.counters = stored or (
+            "",
+            None,
+            id_,
+            "",
+            0,
+            (),
+        )
+        self.facts: KindFacts = rules.facts(self.kind)
+
+    @property
+    def is_usable(self) -> bool:
+        """True when it was sighted and is neither blocked nor shared: it clusters."""
+        return self.first_day is not None and not self.exclusion
+
+    @property
+    def founding(self) -> tuple[int, int, str]:
+        """The member of a cluster with the smallest one names the profile."""
+        assert self.first_day is not None
+        return (self.first_day, self.facts.strength, self.id)
+
+    @property
+    def row(self) -> IdentityRow:
+        """Its published row."""
+        return IdentityRow(self.profile, self.exclusion or "member")
+
+    def record(self) -> tuple[Any, ...]:
+        """Its value in the state."""
+        return (self.kind, self.first_day, self.profile, self.exclusion, self.degree, self.counters)
+
+
+class Couple:
+    """A pair of identifiers: its link (days are None without one), override and published refusal."""
+
+    __slots__ = ("a", "b", "first", "last", "override", "refusal", "stored")
+
+    def __init__(self, a: str, b: str, stored: tuple[Any, ...] | None) -> None:
+        self.a = a
+        self.b = b
+        self.stored = stored
+        self.first: int | None
+        self.last: int | None
+        self.first, self.last = stored[:2] if stored else (None, None)
+        self.refusal: Refusal | None = None
+        self.override: tuple[str, int, str, int | None] | None = None
+        """verb, at, id, expires_on of the newest."""
+        if stored and len(stored) > 2:
+            self.refusal = Refusal(*stored[2]) if stored[2] else None
+            self.override = stored[3]
+
+    def record(self) -> tuple[Any, ...] | None:
+        """Its value in the state; short for the many links that are nothing but seen."""
+        if self.refusal or self.override:
+            return (self.first, self.last, self.refusal and tuple(self.refusal), self.override)
+        return None if self.first is None else (self.first, self.last)
+
+
+class Cluster:
+    """A cluster; `bottleneck` is an upper bound of the greatest rank that joined two parts of it.
+
+    `contested`: a refused link may touch it. It may stay true after the last one is gone.
+    """
+
+    __slots__ = ("bottleneck", "contested", "counts", "members", "nevers", "profile", "stored")
+
+    def __init__(self, profile: str, counts: Vector, stored: tuple[Any, ...] | None) -> None:
+        self.profile = profile
+        self.stored = stored
+        self.counts = counts
+        self.bottleneck: Rank = ()
+        self.nevers: tuple[Pair, ...] = ()
+        self.contested = False
+        self.members: list[str] | None = None
+        """None until asked for."""
+        if stored:
+            self.counts, self.bottleneck, self.nevers, self.contested = stored
+
+    def record(self) -> tuple[Any, ...]:
+        """Its value in the state."""
+        return (self.counts, self.bottleneck, self.nevers, self.contested)
