@@ -90,16 +90,10 @@ def take_apart(plain: bytes) -> Request:
     key = _text(envelope.writeKey)
     if batch is None:
         return Request([plain], key)
-    context = _any(envelope.context) if envelope.context else None
     if not key and batch and b'"writeKey"' in batch[0]:
         with suppress(msgspec.DecodeError):
             key = _text(_envelope(batch[0]).writeKey)
-    return Request(
-        batch,
-        key,
-        context if isinstance(context, dict) else None,
-        _text(envelope.sentAt) or None,
-    )
+    return Request(batch, key, _object(envelope.context), _text(envelope.sentAt) or None)
 
 
 def _must_be_json(plain: bytes) -> None:
@@ -196,6 +190,15 @@ def _corrected(
     if time is None or time + skew < 0:
         return None
     return min(time + skew, received_at)
+
+
+def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
+    """The object in these bytes; None when there is none, or one that no event could hold."""
+    try:
+        value = _any(raw) if raw else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _text(raw: msgspec.Raw) -> str:

@@ -22,9 +22,9 @@ def email(value: str) -> str | None:
     """
     text = value.translate(_WIDE)  # what a Chinese keyboard types; every other fold is refused below
     if not text.isascii():
-        text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf"))
-        text = unicodedata.normalize("NFC", text)
-        if any(_becomes_ascii(c) for c in text):
+        text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf")).strip()
+        composed = unicodedata.normalize("NFC", text)  # folds some look-alikes itself, and makes others
+        if any(_becomes_ascii(c) for c in text) or any(_becomes_ascii(c) for c in composed):
             return None
         text = unicodedata.normalize("NFKC", text)
     local, at, domain = text.strip().lower().rpartition("@")
