@@ -23,6 +23,11 @@ class Message(NamedTuple):
     """Land slot that sent it: a step acts on a control record or trailer when the copies of all slots are in."""
 
 
+def key_of(message: Message) -> str:
+    """The key that Flink partitions by."""
+    return message[0]
+
+
 def pack(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, bytes]:
     """Rows by table as Arrow record batches without their schema (`schemas.arrow.TABLES` has it)."""
     return {

@@ -1,0 +1,181 @@
+"""The steps as Flink operators: they keep state and timers, the steps themselves know nothing of Flink.
+
+Not in `job.py`, since what is defined in the script that Flink's driver runs would be pickled by value.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyflink.common import Types
+from pyflink.datastream import FlatMapFunction, KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor
+
+from pipelines.land import FLUSH_AFTER_MS, FLUSH_EVENTS, Land, trailer_messages
+from pipelines.messages import Message
+from pipelines.normalize import SYSTEM_WORKSPACE, Normalize
+from pipelines.resolve import Resolve, Versions
+from pipelines.score import CYCLE_MS, Score
+from pipelines.state import FlinkState
+from store import keyring
+from store.client import Store, StoreSettings
+
+PICKLED = Types.PICKLED_BYTE_ARRAY()
+
+
+def _store(config: dict[str, Any]) -> Store:
+    return Store(StoreSettings(**config["store"]))
+
+
+def now() -> int:
+    """Processing time, µs since 1970 UTC: for journals alone, nothing derived depends on it."""
+    return time.time_ns() // 1000
+
+
+class NormalizeStep(FlatMapFunction):
+    """`normalize`: no Flink state."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        home = Path(self._config["home"])
+
+        def keys(workspace: str, generation: int) -> keyring.KeyGeneration:
+            if workspace == SYSTEM_WORKSPACE and workspace not in keyring.names(home):
+                keyring.create(home, SYSTEM_WORKSPACE, "{}")
+            return keyring.load(home, workspace, generation or "latest")
+
+        self._step = Normalize(self._config["slots"], keys)
+
+    def flat_map(self, value: str) -> Iterator[Message]:
+        return self._step.line(value)
+
+
+class LandStep(KeyedProcessFunction):
+    """`land`: batches wait in list state until enough have come or the timer rings."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._buffer = runtime_context.get_list_state(ListStateDescriptor("batches", PICKLED))
+        self._opened = runtime_context.get_state(ValueStateDescriptor("opened", PICKLED))
+        self._store = _store(self._config)
+        self._lands: dict[str, Land] = {}
+        self._buffered: dict[str, int] = {}
+
+    def _land(self, slot: str) -> Land:
+        if slot not in self._lands:
+            land = self._lands[slot] = Land(self._store, slot)
+            land.open = self._opened.value() or {}
+        return self._lands[slot]
+
+    def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Iterator[Message]:
+        message = Message(*value)
+        slot = message.key
+        if message.what == "batch":
+            rows, body = message.body
+            if slot not in self._buffered:
+                # the first since this attempt or the last flush: state restored with rows has its timer too
+                ctx.timer_service().register_processing_time_timer(
+                    ctx.timer_service().current_processing_time() + FLUSH_AFTER_MS
+                )
+            self._buffer.add(body)
+            self._buffered[slot] = self._buffered.get(slot, 0) + rows
+            if self._buffered[slot] >= FLUSH_EVENTS:
+                yield from self._flush(slot)
+            return
+        yield from self._flush(slot)
+        if message.what == "control":
+            land = self._land(slot)
+            yield from land.control(message.body)
+            self._opened.update(land.open)
+        else:
+            yield from trailer_messages(message.body, slot)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Message]:
+        yield from self._flush(ctx.get_current_key())
+
+    def _flush(self, slot: str) -> Iterator[Message]:
+        bodies = list(self._buffer.get() or ())
+        self._buffered.pop(slot, None)
+        if bodies:
+            yield from self._land(slot).flush(bodies)
+            self._buffer.clear()
+
+
+class ResolveStep(KeyedProcessFunction):
+    """`resolve`: the resolver's key-value state in map state."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._map = runtime_context.get_map_state(MapStateDescriptor("resolver", Types.STRING(), PICKLED))
+        self._store = _store(self._config)
+        self._versions = Versions(self._store, "identity_map")
+        self._steps: dict[str, tuple[Resolve, FlinkState]] = {}
+
+    def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Iterator[Message]:
+        message = Message(*value)
+        if message.key not in self._steps:
+            state = FlinkState(self._map)
+            step = Resolve(
+                message.key, self._store, state, self._versions, self._config["slots"],
+                check=self._config["check"], now=now,
+            )  # fmt: skip
+            self._steps[message.key] = step, state
+        step, state = self._steps[message.key]
+        yield from step.on(message)
+        state.flush()
+
+
+class ScoreStep(KeyedProcessFunction):
+    """`score`: touched identifiers wait in list state for the next cycle."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._map = runtime_context.get_map_state(MapStateDescriptor("score", Types.STRING(), PICKLED))
+        self._touched = runtime_context.get_list_state(ListStateDescriptor("touched", PICKLED))
+        self._store = _store(self._config)
+        self._versions = Versions(self._store, "profile_rows")
+        self._steps: dict[str, tuple[Score, FlinkState]] = {}
+        self._waiting: set[str] = set()
+
+    def _step(self, workspace: str) -> tuple[Score, FlinkState]:
+        if workspace not in self._steps:
+            state = FlinkState(self._map)
+            self._steps[workspace] = Score(workspace, self._store, state, self._versions, now=now), state
+        return self._steps[workspace]
+
+    def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> None:
+        message = Message(*value)
+        workspace = message.key
+        step, state = self._step(workspace)
+        if message.what in ("touched", "moved"):
+            self._touched.add((message.what, message.body))
+            if workspace not in self._waiting:
+                self._waiting.add(workspace)
+                ctx.timer_service().register_processing_time_timer(
+                    ctx.timer_service().current_processing_time() + CYCLE_MS
+                )
+        else:
+            self._cycle(workspace)
+            step.control(message)
+        state.flush()
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> None:
+        self._cycle(ctx.get_current_key())
+
+    def _cycle(self, workspace: str) -> None:
+        told = list(self._touched.get() or ())
+        self._waiting.discard(workspace)
+        step, state = self._step(workspace)
+        if told or step.must_reconcile:
+            step.cycle(told)
+            self._touched.clear()
+            state.flush()
