@@ -7,12 +7,14 @@ pid is known, so that a supervisor killed at any moment leaves nothing that the 
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -32,7 +34,9 @@ class Program:
     environment: Mapping[str, str]
     log: Path
     health_url: str = ""
-    """A GET that answers 200 when the program is well; empty: it is well while it runs."""
+    """http: a GET is answered; tcp: a connection is accepted; empty: it is well while it runs."""
+    needs_200: bool = True
+    """False for what reports the ill health of others too: any answer shows that it is not wedged."""
     patience: float = 10.0
     """Without a good answer for this long it is killed and started again: it may be wedged."""
     startup: float = 60.0
@@ -142,8 +146,14 @@ class Supervised:
     def _answers(self) -> bool:
         if not self.program.health_url:
             return True
+        address = urlsplit(self.program.health_url)
+        if address.scheme == "tcp":
+            with socket.socket() as probe:
+                probe.settimeout(3)
+                return probe.connect_ex((address.hostname, address.port)) == 0
         try:
-            return self._http.get(self.program.health_url).status_code == 200
+            answer = self._http.get(self.program.health_url)
+            return answer.status_code == 200 or not self.program.needs_200
         except httpx.HTTPError:
             return False
 

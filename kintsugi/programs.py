@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from kintsugi.connections import STORE_TOKEN
 from kintsugi.flink import Cluster, child_environment
 from kintsugi.processes import Program
 from kintsugi.settings import Settings
@@ -27,7 +28,7 @@ def store(settings: Settings, port: int) -> Program:
 
 def token_file(settings: Settings) -> Path:
     """Password of the embedded store, made by the supervisor at each start."""
-    return settings.run / "store.token"
+    return settings.run / STORE_TOKEN
 
 
 def jobmanager(cluster: Cluster) -> Program:
@@ -81,6 +82,7 @@ def broker(settings: Settings, port: int, controller_port: int) -> Program:
         command=lambda: command,
         environment=child_environment(settings),
         log=settings.logs / "kafka.log",
+        health_url=f"tcp://127.0.0.1:{port}",
         startup=90,
         grace=30,
     )
@@ -94,5 +96,6 @@ def _served(settings: Settings, name: str, module: str, descriptor: int, port: i
         environment=child_environment(settings),
         log=settings.logs / f"{name}.log",
         health_url=f"http://127.0.0.1:{port}/health",
+        needs_200=False,
         inherited=(descriptor,),
     )

@@ -49,7 +49,6 @@ SETTINGS = (
     Setting("KINTSUGI_JOBMANAGER_HEAP_MB", "320", "Heap of the JobManager, MiB."),
     Setting("KINTSUGI_TASKMANAGER_HEAP_MB", "512", "Heap of the TaskManager, MiB."),
     Setting("KINTSUGI_MANAGED_MB", "200", "Memory of the TaskManager for RocksDB, MiB."),
-    Setting("KINTSUGI_STORE_MEMORY_MB", "1400", "Memory the embedded store may use for queries, MiB."),
 )  # fmt: skip
 
 
@@ -78,7 +77,6 @@ class Settings:
     jobmanager_heap_mb: int
     taskmanager_heap_mb: int
     managed_mb: int
-    store_memory_mb: int
 
     @classmethod
     def load(cls, env: Mapping[str, str]) -> "Settings":

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 import msgspec
 
-from kintsugi import connections, endpoints, programs, workspaces
+from kintsugi import connections, endpoints, programs, requests, rules, workspaces
 from kintsugi.calendar import due_dates, now_us
 from kintsugi.endpoints import Endpoints, ProcessEntry
 from kintsugi.flink import Cluster
@@ -25,10 +25,11 @@ from kintsugi.roots import Roots
 from kintsugi.settings import CHECKOUT, Settings
 from pipelines.log import Log
 from schemas.errors import Problem
+from store.migrate import migrate, reset
 
 _READY_TIMEOUT_S = 180.0
 _MOST_EARLY_EXITS = 5
-_LOOK_EVERY_S = 30.0
+_LOOK_EVERY_S = 10.0
 
 
 class StopAskedError(Exception):
@@ -61,6 +62,8 @@ class Supervisor:
         """
         with self._only_one(), ExitStack() as held:
             self._stop_orphans()
+            requests.done(self._settings, requests.REBUILD)
+            requests.done(self._settings, requests.REPLAY)
             try:
                 log = self._start(held)
                 self._endpoints.phase = "ready"
@@ -116,7 +119,7 @@ class Supervisor:
         self._await("store")
         self._say("store answers")
         store = connections.store(settings, said)
-        connections.migrate(store)
+        migrate(store)
         self._await("kafka")
         log = held.enter_context(connections.log(settings, said))
         roots = Roots(log)
@@ -213,8 +216,8 @@ class Supervisor:
             if self._stop.is_set():
                 raise StopAskedError
             try:
-                if workspaces.apply_first(self._settings, self._store, log, name):
-                    self._say(f"rules of {name} applied")
+                if not rules.in_force(self._store, name):
+                    rules.apply(self._settings, self._store, log, name, timeout=120, progress=self._say)
             except Problem as problem:
                 self._say(f"rules of {name} not applied: {problem}")
 
@@ -224,6 +227,7 @@ class Supervisor:
         next_look = time.monotonic() + _LOOK_EVERY_S
         while not self._stop.wait(1.0):
             self._tell_dates(log)
+            self._carry_out(requests.pending(self._settings))
             if time.monotonic() > next_look:
                 self._rotate()
                 next_look = time.monotonic() + _LOOK_EVERY_S
@@ -240,11 +244,32 @@ class Supervisor:
             self._dates_told = before
             self._say(f"the date could not be told to the log yet: {error}")
 
+    def _carry_out(self, request: str) -> None:
+        """What a command asked for: the job from nothing, over the stored evidence or over the whole log."""
+        if not request:
+            return
+        assert self._job is not None
+
+        def forget() -> None:
+            if request == requests.REPLAY:
+                reset(self._store)
+                migrate(self._store)
+                self._roots.unarchive()
+
+        try:
+            self._job.pause_while(forget, without_state=True)
+            self._await_job()
+            self._say(f"{request}: the job has started from nothing")
+        except (Problem, OSError) as error:
+            self._say(f"{request} failed: {error}")
+        finally:
+            requests.done(self._settings, request)
+
     def _rotate(self) -> None:
         """Keep the directory source's state small: a root a day."""
         assert self._job is not None
         try:
-            if self._roots.is_old:
+            if self._roots.is_rotation_due:
                 self._roots.seal()
             if self._roots.is_finished(self._store):
                 self._job.pause_while(self._roots.archive)

@@ -1,0 +1,339 @@
+"""The command line: `kintsugi`. Commands load what they need when they run, so that `--help` is instant.
+
+Invariant: an error is one clear line on standard error that says what to do; exit status 1 for what went
+wrong, 2 for a command that cannot be understood.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kintsugi.settings import Settings
+from schemas.errors import Problem
+
+if TYPE_CHECKING:
+    from pipelines.log import Log
+    from store.client import Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Kintsugi: tracking events become golden records.",
+)
+workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces (tenants).")
+rules_app = typer.Typer(no_args_is_help=True, help="Rules of a workspace: check, apply, history.")
+state_app = typer.Typer(no_args_is_help=True, help="State of the job.")
+rejects_app = typer.Typer(no_args_is_help=True, help="What could not become an event.")
+for name, group in (
+    ("workspace", workspace_app),
+    ("rules", rules_app),
+    ("state", state_app),
+    ("rejects", rejects_app),
+):
+    app.add_typer(group, name=name)
+
+WorkspaceOption = Annotated[str, typer.Option("--workspace", "-w", help="Name of the workspace.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=0, help="Seconds.")]
+
+
+def main() -> None:
+    """Entry point: errors become one line and exit status 1."""
+    try:
+        app()
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        print(f"kintsugi: {sentence}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str | None:
+    """The line for people of an expected error; None for what is a defect."""
+    if isinstance(error, Problem):
+        return f"{error.pointer}: {error.detail}" if error.pointer else error.detail
+    if isinstance(error, OSError):
+        return str(error)
+    if type(error).__name__ in ("StoreRefused", "SendError"):
+        return str(error).splitlines()[0]
+    return None
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _settings() -> Settings:
+    return Settings.load(os.environ)
+
+
+@contextmanager
+def _store_and_log() -> "Iterator[tuple[Settings, Store, Log]]":
+    """Store and log of the running stack."""
+    from kintsugi import connections, endpoints
+
+    settings = _settings()
+    said = endpoints.require_running(settings)
+    with connections.log(settings, said) as log:
+        yield settings, connections.store(settings, said), log
+
+
+def _store() -> "tuple[Settings, Store]":
+    from kintsugi import connections, endpoints
+
+    settings = _settings()
+    return settings, connections.store(settings, endpoints.require_running(settings))
+
+
+@app.command()
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is ready.")] = False,
+) -> None:
+    """Start the stack: store, Flink job, collector, query API; keep it running."""
+    from kintsugi import endpoints
+    from kintsugi.up import addresses, detached, foreground
+
+    settings = _settings()
+    found = endpoints.running(settings)
+    if found:
+        _say(f"A stack runs already for {settings.home} ({found.phase}). {addresses(found)}")
+    elif detach:
+        detached(settings, _say)
+    else:
+        foreground(settings, _say)
+
+
+@app.command()
+def down(
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Remove all data as well.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop the stack; what was accepted stays."""
+    from kintsugi import up
+
+    settings = _settings()
+    if delete_data and not yes:
+        if not sys.stdin.isatty():
+            raise Problem(
+                "bad_request", "--delete-data asks before it deletes; without a terminal add --yes."
+            )
+        typer.confirm(f"Delete all data in {settings.home}?", abort=True)
+    up.down(settings, _say)
+    if delete_data:
+        up.delete_data(settings)
+        _say(f"deleted the data in {settings.home}")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show processes, job, lag, counts, and files that differ from what is in force."""
+    from kintsugi import status
+
+    told, warnings = status.report(_settings())
+    _say(json.dumps({**told, "warnings": warnings}, indent=2) if as_json else status.text(told, warnings))
+    if told["phase"] == "stopped":
+        sys.exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Check whether this machine can run the stack."""
+    from kintsugi.doctor import findings
+
+    failed = 0
+    for finding in findings(_settings()):
+        failed += not finding.is_good
+        _say(f"ok    {finding.what}" if finding.is_good else f"FAIL  {finding.what}: {finding.remedy}")
+    sys.exit(1 if failed else 0)
+
+
+@app.command()
+def demo() -> None:
+    """Show the way of 100,000 events, from QR code to golden record."""
+    from kintsugi import demo
+
+    demo.run(_settings())
+
+
+@workspace_app.command("create")
+def workspace_create(name: str) -> None:
+    """Make a workspace: folder, secrets, a write key and a read key (shown once)."""
+    from kintsugi import workspaces
+
+    created = workspaces.create(_settings(), name)
+    _say(f"workspace  {created.name}")
+    _say(f"folder     {created.folder}{' (new, copied from demo)' if created.is_new_folder else ''}")
+    _say(f"write key  {created.write_key}")
+    _say(f"read key   {created.read_key}")
+    _say(
+        "The keys are shown this once. Rules: `kintsugi rules apply -w "
+        + name
+        + "` (the first `up` does it too)."
+    )
+
+
+@app.command()
+def ingest(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="NDJSON, plain or gzip; - for standard input.")
+    ],
+    workspace: WorkspaceOption,
+    via: Annotated[
+        str, typer.Option(help="log: straight into the log; http: through the collector.")
+    ] = "log",
+) -> None:
+    """Bring events of a file into the log."""
+    from kintsugi import ingest, workspaces
+
+    if via not in ("log", "http"):
+        raise typer.BadParameter("use log or http", param_hint="--via")
+    settings = _settings()
+    keys = workspaces.require(settings, workspace)
+    told = ingest.via_http(settings, workspace, source) if via == "http" else ingest.into_log(
+        settings, workspace, keys.generation, source
+    )  # fmt: skip
+    _say(f"{told.accepted:,} events accepted, {told.rejected:,} rejected")
+    if told.first_reject:
+        _say(f"first reject: {told.first_reject}")
+
+
+@app.command()
+def wait(timeout: TimeoutOption = 300.0) -> None:
+    """Wait until everything accepted so far is in the profiles."""
+    from kintsugi import endpoints, workspaces
+    from kintsugi.progress import Progress
+    from kintsugi.waiting import wait_for
+
+    with _store_and_log() as (settings, store, log):
+        marks = log.mark(workspaces.names(settings))
+        with Progress("in the profiles", len(marks), "segments") as bar:
+            left = wait_for(marks, store, timeout, bar.at)
+    if left:
+        lagging = ", ".join(sorted({workspace for mark in left for workspace in mark.workspaces}))
+        job = endpoints.require_running(settings).job
+        raise Problem(
+            "bad_request",
+            f"After {timeout:.0f} s {len(left)} of {len(marks)} segments are not in the profiles "
+            f"(workspaces: {lagging}; the first: {left[0].segment}). The job is {job.state}; see `kintsugi status`.",
+        )
+
+
+@app.command()
+def lookup(
+    workspace: WorkspaceOption,
+    source: Annotated[Path, typer.Option("--in", help="CSV or Parquet: namespace, scope, value.")],
+    target: Annotated[Path, typer.Option("--out", help="CSV, or Parquet by its name.")],
+) -> None:
+    """Find the profiles of many identifiers."""
+    from kintsugi.lookup import lookup
+
+    settings, store = _store()
+    count, known = lookup(settings, store, workspace, source, target)
+    _say(f"{count:,} identifiers, {known:,} known")
+
+
+@app.command()
+def sql(
+    statement: str,
+    output: Annotated[
+        str, typer.Option("--format", "-f", help="Any output format of ClickHouse.")
+    ] = "PrettyCompact",
+) -> None:
+    """Run one SELECT against the store (views: database kintsugi)."""
+    from kintsugi import connections, endpoints
+    from kintsugi.sql import stream
+
+    settings = _settings()
+    access = connections.store_access(settings, endpoints.require_running(settings))
+    for chunk in stream(access, statement, output):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+@app.command()
+def digest(
+    workspace: WorkspaceOption,
+    date: Annotated[str | None, typer.Option(help="Derive the digest of this day from evidence.")] = None,
+) -> None:
+    """One hash of everything that is believed: equal for equal evidence, rules and date."""
+    from kintsugi.digest import digest
+
+    _, store = _store()
+    _say(str(digest(store, workspace, date)))
+
+
+@rules_app.command("check")
+def rules_check(workspace: WorkspaceOption) -> None:
+    """Check identity.yaml and scoring.yaml."""
+    from kintsugi import rules
+
+    compiled = rules.check(_settings(), workspace)
+    _say(
+        f"good: {compiled.identity_count} namespaces, {compiled.scoring_count} scoring rules; "
+        f"generation {compiled.generation}"
+    )
+
+
+@rules_app.command("apply")
+def rules_apply(workspace: WorkspaceOption, timeout: TimeoutOption = 600.0) -> None:
+    """Derive everything by the files as they are now, then switch to it."""
+    from kintsugi import rules
+
+    with _store_and_log() as (settings, store, log):
+        generation, is_new = rules.apply(settings, store, log, workspace, timeout=timeout, progress=_say)
+    _say(f"{generation} is in force" + ("" if is_new else " already"))
+
+
+@rules_app.command("history")
+def rules_history(workspace: WorkspaceOption) -> None:
+    """Show which rulesets were opened and activated."""
+    from kintsugi import rules, workspaces
+
+    settings, store = _store()
+    workspaces.require(settings, workspace)
+    in_force = rules.in_force(store, workspace)
+    for told in rules.history(store, workspace):
+        mark = "  (in force)" if told.generation == in_force and told.action == "activate" else ""
+        _say(f"{told.at:%Y-%m-%d %H:%M:%S}  {told.action:<8}  {told.generation}{mark}")
+
+
+@app.command()
+def replay(timeout: TimeoutOption = 3600.0) -> None:
+    """Empty the store and derive everything anew from the whole log."""
+    from kintsugi import requests
+
+    requests.ask(_settings(), requests.REPLAY)
+    wait(timeout)
+
+
+@state_app.command("rebuild")
+def state_rebuild(timeout: TimeoutOption = 600.0) -> None:
+    """Start the job without state and derive its state anew from the stored evidence."""
+    from kintsugi import controls, requests
+
+    requests.ask(_settings(), requests.REBUILD)
+    with _store_and_log() as (_, store, log):
+        count = controls.tell_again(store, log)
+    _say(f"the job started without state; {count} control records told again")
+    wait(timeout)
+
+
+@rejects_app.command("retry")
+def rejects_retry(workspace: WorkspaceOption) -> None:
+    """Admit the stored rejects once more, for instance after a correction of the rules of admission."""
+    from kintsugi import ingest, workspaces
+
+    with _store_and_log() as (settings, store, log):
+        told = ingest.retry(store, log, workspace, workspaces.require(settings, workspace))
+    _say(f"{told.accepted:,} events accepted, {told.rejected:,} still rejected")
+
+
+if __name__ == "__main__":
+    main()

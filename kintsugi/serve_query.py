@@ -1,0 +1,39 @@
+"""The query API's process: `python -m kintsugi.serve_query --fd N`, N an inherited listening socket."""
+
+import argparse
+import os
+import socket
+
+import uvicorn
+
+from api.keys import AccessKeys
+from api.query import create_app
+from kintsugi import connections, endpoints
+from kintsugi.settings import Settings
+
+_PATIENCE_S = 2.0
+"""A caller who waits longer for the store would rather be told."""
+
+
+def main() -> None:
+    """Serve until SIGTERM; requests under way are answered."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    listener = socket.socket(fileno=parser.parse_args().fd)
+    settings = Settings.load(os.environ)
+    store = connections.store(settings, endpoints.require_running(settings), _PATIENCE_S)
+    app = create_app(store, AccessKeys(settings.home), settings.home)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=15,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()
