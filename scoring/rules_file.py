@@ -14,6 +14,7 @@ from schemas.errors import Problem
 from scoring.conditions import suggestion
 
 MAX_CHARACTERS = 262_144
+MAX_DEPTH = 20
 MAX_DAYS = 3650
 
 
@@ -111,14 +112,16 @@ def read(text: str) -> Place:
     if len(text) > MAX_CHARACTERS:
         raise Problem("bad_rules", f"longer than {MAX_CHARACTERS} characters", "1:1")
     try:
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise Problem("bad_rules", "aliases are not used here", _pointer(event.start_mark))
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
+                raise Problem("bad_rules", "an alias or deep nesting", _pointer(event.start_mark))
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise Problem("bad_rules", f"not YAML: {error.problem}", _pointer(error.problem_mark)) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Problem("bad_rules", "not YAML: unreadable characters or nesting", "1:1") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise Problem("bad_rules", "not YAML: unreadable characters", "1:1") from error
     if node is None:
         raise Problem("bad_rules", "the file is empty", "1:1")
     return Place(node)

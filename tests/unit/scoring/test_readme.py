@@ -35,19 +35,21 @@ def rules_of(example: dict[str, Any]) -> ScoringRules:
 
 
 def insert_events(engine: Engine, events: list[dict[str, Any]]) -> None:
-    for place, told in enumerate(events):
-        for number in range(told.get("times", 1)):
-            row = event_row(
-                f"e{place}-{number}",
-                told["day"].isoformat(),
-                told["event"],
-                properties=told.get("properties", {}),
-                context=told.get("context", {}),
-                is_robot=int(told.get("robot", False)),
-            )
-            engine.insert("events", [row])
-            if "copies" in told:
-                engine.insert("events", [row])
+    """Inserts the events, all copies of an event in inserts of their own."""
+    rows = [
+        event_row(
+            f"e{place}-{number}",
+            told["day"].isoformat(),
+            told["event"],
+            properties=told.get("properties", {}),
+            context=told.get("context", {}),
+            is_robot=int(told.get("robot", False)),
+        )
+        for place, told in enumerate(events)
+        for number in range(told.get("times", 1))
+    ]
+    for _ in range(max(told.get("copies", 1) for told in events)):
+        engine.insert("events", rows)
 
 
 def days(when: date) -> int:
