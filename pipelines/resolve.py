@@ -90,7 +90,7 @@ class Resolve:
         """Handle one message from `land`; yields what `score` must know."""
         if self._must_reconcile:
             self._must_reconcile = False
-            yield from self.reconcile()
+            yield from self._reconcile_all()
         if message.what == "sightings":
             yield from self._add([Sighting(*row) for row in zip(*message.body, strict=True)], [], [])
         elif message.what == "links":
@@ -120,7 +120,7 @@ class Resolve:
                 self._state.put("date", day)
                 for generation, resolver in self._resolvers.items():
                     yield from self._publish(generation, resolver.advance(day))
-            yield from self.reconcile()
+            yield from self._reconcile_all()
         elif isinstance(record, log_record.Generation):
             opened = self._open()
             if record.action == "open" and record.generation not in opened:
@@ -162,7 +162,8 @@ class Resolve:
                 pass
         for _ in self._publish(generation, resolver.add([], [], overrides_of(self._store, self._workspace))):
             pass
-        yield from self.reconcile()
+        # a generation of these rules may have lived before: its rows are as old as they are
+        yield from self._reconcile(generation, 0)
 
     # writing ----------------------------------------------------------------------------------------------
 
@@ -203,44 +204,48 @@ class Resolve:
 
     # after a restore --------------------------------------------------------------------------------------
 
-    def reconcile(self) -> Iterator[Message]:
-        """Compare rows newer than the state's own last version with the state and write the differences.
+    def _reconcile_all(self) -> Iterator[Message]:
+        since = int(self._state.get("version") or 0)
+        for generation in self._resolvers:
+            yield from self._reconcile(generation, since)
+
+    def _reconcile(self, generation: str, since: int) -> Iterator[Message]:
+        """Compare rows newer than `since` with the state and write the differences.
 
         A dead attempt may have written rows for evidence that the replay reaches in another order, so that this
         attempt finds nothing to change where the store says something else.
         """
-        since = int(self._state.get("version") or 0)
-        for generation, resolver in self._resolvers.items():
-            changes = Changes()
-            where = " FINAL WHERE workspace = {w:String} AND generation = {g:String} AND version > {v:UInt64}"
-            ask = {"g": generation, "v": since}
-            for iid, profile_id, state in self._query(
-                "SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map" + where, **ask
-            ):
-                now = resolver.current(iid)
-                if now != IdentityRow(profile_id, state):
-                    changes.identifiers[iid] = now
-            for profile_id, members in self._query(
-                "SELECT profile_id, members FROM kintsugi_store.clusters" + where, **ask
-            ):
-                current = resolver.members(profile_id)
-                current = tuple(current) if len(current) > 1 else ()
-                if current != tuple(members):
-                    changes.clusters[profile_id] = current
-            for iid, reason in self._query(
-                "SELECT identifier_id, reason FROM kintsugi_store.excluded_identifiers" + where, **ask
-            ):
-                state = resolver.current(iid).state
-                current_reason = "" if state == "member" else state
-                if current_reason != reason:
-                    changes.excluded[iid] = current_reason
-            for a, b, reason, blocker in self._query(
-                "SELECT a, b, reason, blocker FROM kintsugi_store.refused_links" + where, **ask
-            ):
-                refusal = resolver.refusal(a, b)
-                if (refusal.reason, refusal.blocker) != (reason, blocker) if refusal else reason != "":
-                    changes.refused[a, b] = refusal
-            yield from self._publish(generation, changes)
+        resolver = self._resolvers[generation]
+        changes = Changes()
+        where = " FINAL WHERE workspace = {w:String} AND generation = {g:String} AND version > {v:UInt64}"
+        ask = {"g": generation, "v": since}
+        for iid, profile_id, state in self._query(
+            "SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map" + where, **ask
+        ):
+            now = resolver.current(iid)
+            if now != IdentityRow(profile_id, state):
+                changes.identifiers[iid] = now
+        for profile_id, members in self._query(
+            "SELECT profile_id, members FROM kintsugi_store.clusters" + where, **ask
+        ):
+            current = resolver.members(profile_id)
+            current = tuple(current) if len(current) > 1 else ()
+            if current != tuple(members):
+                changes.clusters[profile_id] = current
+        for iid, reason in self._query(
+            "SELECT identifier_id, reason FROM kintsugi_store.excluded_identifiers" + where, **ask
+        ):
+            state = resolver.current(iid).state
+            current_reason = "" if state == "member" else state
+            if current_reason != reason:
+                changes.excluded[iid] = current_reason
+        for a, b, reason, blocker in self._query(
+            "SELECT a, b, reason, blocker FROM kintsugi_store.refused_links" + where, **ask
+        ):
+            refusal = resolver.refusal(a, b)
+            if (refusal.reason, refusal.blocker) != (reason, blocker) if refusal else reason != "":
+                changes.refused[a, b] = refusal
+        yield from self._publish(generation, changes)
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return self._store.query_rows(sql, {"w": self._workspace, **parameters})
