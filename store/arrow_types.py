@@ -25,7 +25,7 @@ _PLAIN: Final = {
 
 
 def clickhouse_type(arrow: pa.DataType) -> str:
-    """Type of a column that holds such values, none of them null. Raises TypeError for types we do not use.
+    """Type of a column that holds such values. Raises TypeError for types we do not use.
 
     >>> clickhouse_type(pa.map_(pa.string(), pa.list_(pa.int64())))
     'Map(String, Array(Int64))'
@@ -42,16 +42,15 @@ def clickhouse_type(arrow: pa.DataType) -> str:
     raise TypeError(f"no column of ClickHouse is declared for Arrow's {arrow}")
 
 
-def structure(schema: pa.Schema) -> str:
-    """Columns for external data. A plain column that may hold nulls must say so: `nullable` with a metadata mark
-    would be forgotten too easily, so every plain column that is declared nullable without a default is Nullable.
+def structure(table: pa.Table) -> str:
+    """Columns of a table that is sent as external data; a plain column is Nullable where it holds a null.
 
-    >>> structure(pa.schema([pa.field("a", pa.string(), nullable=False), pa.field("on", pa.date32())]))
-    "`a` String, `on` Nullable(Date32)"
+    >>> structure(pa.table({"a": ["x"], "n": pa.array([1, None], pa.uint8())[:1]}))
+    '`a` String, `n` UInt8'
     """
-    return ", ".join(f"`{field.name}` {_column(field)}" for field in schema)
+    return ", ".join(f"`{field.name}` {_column(field, table[field.name])}" for field in table.schema)
 
 
-def _column(field: pa.Field) -> str:
+def _column(field: pa.Field, values: pa.ChunkedArray) -> str:
     column = clickhouse_type(field.type)
-    return f"Nullable({column})" if field.nullable and field.type in _PLAIN else column
+    return f"Nullable({column})" if field.type in _PLAIN and values.null_count else column

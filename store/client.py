@@ -1,7 +1,7 @@
-"""The one way to the store: Arrow in, Arrow out, over ClickHouse's HTTP interface (a server, or our endpoint).
+"""The one way to the store: Arrow in and out over ClickHouse's HTTP interface, to a server or our endpoint.
 
-Invariant: every call is safe to repeat (all tables are idempotent), so calls are repeated while the store cannot be
-reached; what remains unreachable is StoreUnavailable, what the store refuses is StoreRefused.
+Invariant: every call is safe to repeat (all tables are idempotent), so calls are repeated while the store
+cannot be reached; what remains unreachable is StoreUnavailable, what the store refuses is StoreRefused.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
 _PASSING: Final = frozenset([202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 999])
-"""ClickHouse's codes for what time mends: overload, lost connections, memory, too many parts, lost keepers."""
+"""ClickHouse's codes for what time mends: overload, memory, too many parts, lost peers."""
 
 _INSERT_SETTINGS: Final = {"async_insert": "0"}
 
@@ -41,8 +41,8 @@ class StoreUnavailable(Problem):
         super().__init__("store_unavailable", detail)
 
 
-class StoreRefused(Exception):
-    """The store understood the statement and refused it; `code` is ClickHouse's number, 0 where it gave none."""
+class StoreRefused(Exception):  # noqa: N818  # named for the fact
+    """The store understood the statement and refused it; `code` is ClickHouse's number, or 0."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -119,7 +119,7 @@ class Store:
         parameters: Mapping[str, Any] | None = None,
         external: Mapping[str, pa.Table] | None = None,
     ) -> pa.Table:
-        """Result of a SELECT. `parameters` fill `{name:Type}`; `external` tables can be named in the statement."""
+        """Result of a SELECT. `parameters` fill `{name:Type}`; `external` tables are there by name."""
         sent = _external(external)
 
         def query(client: Client) -> bytes:
@@ -216,9 +216,7 @@ def _external(tables: Mapping[str, pa.Table] | None) -> ExternalData | None:
         return None
     sent = ExternalData()
     for name, table in tables.items():
-        sent.add_file(
-            file_name=name, data=to_stream(table), fmt="ArrowStream", structure=structure(table.schema)
-        )
+        sent.add_file(file_name=name, data=to_stream(table), fmt="ArrowStream", structure=structure(table))
     return sent
 
 

@@ -1,7 +1,8 @@
-"""Secrets of the workspaces, outside the store: KINTSUGI_HOME/keys/<workspace>/<n>.json, one file per key generation.
+"""Secrets of the workspaces, kept outside the store: KINTSUGI_HOME/keys/<workspace>/<key generation>.json.
 
-Invariant: a written key generation never changes and is readable by its owner alone. Ids and ciphertexts of all
-generations of a workspace are made with the same secrets, so what generation 1 sealed, generation 2 unseals.
+Invariant: a written key generation never changes and is readable by its owner alone. Ids and ciphertexts of
+all generations of a workspace are made with the same secrets, so what generation 1 sealed, generation 2
+unseals.
 """
 
 import os
@@ -55,16 +56,18 @@ class KeyGeneration:
     def seal(self, plain: bytes) -> str:
         """Encrypts and authenticates: AES-256-GCM, base64 of nonce, ciphertext and tag.
 
-        The nonce is a keyed hash of the plaintext, so the same plaintext always gives the same text: copies of a
-        fact stay byte-equal and fall together in the store. The price: whoever reads the store sees which sealed
-        values are equal (and their lengths), though not what they are, and cannot test a guess without the key.
-        A nonce repeats only together with its plaintext, up to hash collisions of 96 bits.
+        The nonce is a keyed hash of the plaintext, so the same plaintext always gives the same text: copies
+        of a fact stay byte-equal and fall together in the store. The price: whoever reads the store sees
+        which sealed values are equal (and their lengths), though not what they are, and cannot test a guess
+        without the key. A nonce repeats only together with its plaintext, up to hash collisions of 96 bits.
 
         >>> keys = KeyGeneration(1, bytes(32), bytes(32), "{}")
         >>> keys.unseal(keys.seal(b"13800138000"))
         b'13800138000'
         """
-        nonce = blake2b(plain, digest_size=64, key=self.data_key, person=b"kintsugi nonce").digest()[:NONCE_BYTES]
+        nonce = blake2b(plain, digest_size=64, key=self.data_key, person=b"kintsugi nonce").digest()[
+            :NONCE_BYTES
+        ]
         return b64encode(nonce + self._cipher.encrypt(nonce, plain, None)).decode()
 
     def unseal(self, sealed: str) -> bytes:
@@ -77,10 +80,11 @@ class KeyGeneration:
 
 
 def create(home: Path, workspace_name: str, workspace: str) -> KeyGeneration:
-    """Begins the next key generation of a workspace, the first one with new secrets; durable when this returns.
+    """Begins the next key generation of a workspace, the first one with new secrets; durable when this
+    returns.
 
-    `workspace` is the canonical JSON of its definition. Raises Problem when the name cannot be one, when a file of
-    the keyring is damaged, or when another process created the same generation just now.
+    `workspace` is the canonical JSON of its definition. Raises Problem when the name cannot be one, when a
+    file of the keyring is damaged, or when another process created the same generation just now.
     """
     folder = _folder(home, workspace_name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,14 +103,16 @@ def create(home: Path, workspace_name: str, workspace: str) -> KeyGeneration:
 def load(home: Path, workspace_name: str, generation: int | Literal["latest"] = "latest") -> KeyGeneration:
     """A key generation from its file.
 
-    Raises Problem unknown_workspace where there is none, corrupt_record where the file is damaged, bad_request
-    where others may read it.
+    Raises Problem unknown_workspace where there is none, corrupt_record where the file is damaged,
+    bad_request where others may read it.
     """
     folder = _folder(home, workspace_name)
     known = _generations(folder)
     wanted = max(known, default=0) if generation == "latest" else generation
     if wanted not in known:
-        raise Problem("unknown_workspace", f"workspace {workspace_name} has no keys of generation {generation}")
+        raise Problem(
+            "unknown_workspace", f"workspace {workspace_name} has no keys of generation {generation}"
+        )
     path = folder / f"{wanted}.json"
     if path.stat().st_mode & 0o077:
         raise Problem("bad_request", f"{path} must be readable by its owner alone: chmod 600 {path}")
@@ -124,7 +130,9 @@ def names(home: Path) -> list[str]:
     root = home / "keys"
     if not root.is_dir():
         return []
-    return sorted(entry.name for entry in root.iterdir() if _NAME.fullmatch(entry.name) and _generations(entry))
+    return sorted(
+        entry.name for entry in root.iterdir() if _NAME.fullmatch(entry.name) and _generations(entry)
+    )
 
 
 def _keys(file: _KeyFile) -> KeyGeneration:
@@ -135,7 +143,8 @@ def _folder(home: Path, workspace_name: str) -> Path:
     if not _NAME.fullmatch(workspace_name):
         raise Problem(
             "bad_request",
-            f"{workspace_name!r} cannot name a workspace: up to 63 of a-z, 0-9, _ and -, first a letter or digit",
+            f"{workspace_name!r} cannot name a workspace: "
+            "up to 63 of a-z, 0-9, _ and -, the first a letter or digit",
         )
     return home / "keys" / workspace_name
 

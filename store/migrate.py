@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from typing import Final
 
 import pyarrow as pa
@@ -66,7 +67,7 @@ def migrations() -> list[Migration]:
         if named is not None:
             found.append(Migration(int(named[1]), file.name, file.read_text(encoding="utf-8")))
     found.sort(key=lambda migration: migration.number)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         if one.number == other.number:
             raise Problem(
                 "bad_request", f"two migrations have the number {one.number}: {one.name}, {other.name}"
@@ -87,14 +88,14 @@ def statements(text: str) -> list[str]:
 def migrate(store: Store, wanted: list[Migration] | None = None) -> list[str]:
     """Applies what is not applied yet and returns the names of those files; applying again does nothing.
 
-    Every statement may run twice (IF NOT EXISTS, OR REPLACE), since a crash may fall between a statement and the
-    record of its file. Raises Problem when an applied file has changed.
+    Every statement may run twice (IF NOT EXISTS, OR REPLACE), since a crash may fall between a statement and
+    the record of its file. Raises Problem when an applied file has changed.
     """
     wanted = migrations() if wanted is None else wanted
     store.execute("CREATE DATABASE IF NOT EXISTS kintsugi_store")
     store.execute(_TABLE)
     rows = store.query_rows("SELECT number, sha256 FROM kintsugi_store.migrations FINAL")
-    applied: dict[int, str] = dict(rows)  # type: ignore[arg-type]  # two columns were asked for
+    applied: dict[int, str] = dict(rows)
     for migration in wanted:
         known = applied.get(migration.number, migration.sha256)
         if known != migration.sha256:
@@ -114,8 +115,9 @@ def migrate(store: Store, wanted: list[Migration] | None = None) -> list[str]:
 
 
 def _with_dimensions(statement: str) -> str:
-    """Tells ClickHouse 26.9 and later what we mean by plain columns of an AggregatingMergeTree; older servers do not
-    know the setting. All copies of a fact agree in those columns, so it does not matter which copy a merge keeps.
+    """Tells ClickHouse 26.9 and later what we mean by plain columns of an AggregatingMergeTree; older
+    servers do not know the setting. All copies of a fact agree in those columns, so it does not matter which
+    copy a merge keeps.
     """
     if not re.search(r"ENGINE\s*=\s*AggregatingMergeTree", statement):
         return statement
@@ -123,6 +125,8 @@ def _with_dimensions(statement: str) -> str:
 
 
 def reset(store: Store) -> None:
-    """Drops everything that was ever stored. What the log holds can be derived again; nothing else comes back."""
+    """Drops everything that was ever stored. What the log holds can be derived again; nothing else comes
+    back.
+    """
     for database in DATABASES:
         store.execute(f"DROP DATABASE IF EXISTS {database} SYNC")

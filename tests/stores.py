@@ -17,7 +17,9 @@ START_SECONDS = 20.0
 
 
 class EndpointProcess:
-    """An endpoint on `path`; `port` 0 takes any free one. Not started when the process says why: `RuntimeError`."""
+    """An endpoint on `path`; `port` 0 takes any free one. Not started when the process says why:
+    `RuntimeError`.
+    """
 
     def __init__(self, path: Path, port: int = 0) -> None:
         path.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,10 @@
 """Starts the endpoint: `python -m store.endpoint --path DIR --host 127.0.0.1 --port N --token-file F`.
 
-Prints one line of JSON, {"url": ..., "pid": ...}, once it answers. Ends on SIGTERM after what runs has finished.
-Exit codes: 0 stopped, 2 wrong arguments, 3 the path belongs to another process, 4 the engine does not open it.
+Prints one line of JSON, {"url": ..., "pid": ...}, once it answers. Ends on SIGTERM after what runs has
+finished.
+
+Exit codes: 0 stopped, 2 wrong arguments, 3 the path belongs to another process, 4 the engine does
+not open it.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -21,8 +25,10 @@ from store.endpoint.engine import Engine
 from store.endpoint.faults import Fault
 from store.endpoint.owner import Owner, PathOwned
 
-DRAIN_SECONDS = 30
+DRAIN_SECONDS = 20
 """How long a stop waits for what runs."""
+CLOSE_SECONDS = 5
+"""How long the engine may take to close; what it acknowledged is on the disk anyway."""
 
 
 class _Server(uvicorn.Server):
@@ -31,7 +37,7 @@ class _Server(uvicorn.Server):
     def __init__(self, app: App, url: str) -> None:
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]  # uvicorn's own ASGI types
+                app,
                 loop="uvloop",
                 http="httptools",
                 lifespan="off",
@@ -93,7 +99,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     _Server(App(engine, token), f"http://{host}:{listener.getsockname()[1]}").run(sockets=[listener])
-    engine.close()
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    closing.join(CLOSE_SECONDS)
     owner.release()
     return 0
 

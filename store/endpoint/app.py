@@ -1,4 +1,4 @@
-"""The HTTP side: one ASGI application, no framework, because a point lookup takes 2 ms and must stay there."""
+"""The HTTP side: one ASGI application without a framework, because a point lookup takes only 2 ms."""
 
 import asyncio
 import hmac
@@ -193,7 +193,7 @@ class App:
     async def _finishes(
         self, running: "asyncio.Future[Reply]", receive: Receive, asked: list[Request]
     ) -> bool:
-        """Whether a long request comes to its end with its client still there; otherwise its query is killed."""
+        """Whether a long request ends with its client still there; otherwise its query is killed."""
         gone = asyncio.ensure_future(receive())
         await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
         if running.done():
@@ -210,8 +210,10 @@ class App:
         return False
 
     async def _stream(self, reply: Reply, chunks: Iterator[bytes], receive: Receive, send: Send) -> None:
-        """Sends chunk after chunk. An error in the middle is told in ClickHouse's way, and the connection is dropped
-        without a proper end: a client that does not know the way must not take half a result for all of it."""
+        """Sends chunk after chunk. An error in the middle is told in ClickHouse's way, and the connection is
+        dropped without a proper end: a client that does not know the way must not take half a result for all
+        of it.
+        """
         tag = secrets.token_hex(8)
         loop = asyncio.get_running_loop()
         await _start(send, 200, [*reply.headers, (b"x-clickhouse-exception-tag", tag.encode())])

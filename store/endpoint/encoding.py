@@ -1,4 +1,6 @@
-"""Bodies packed and unpacked: gzip, deflate, zstd and lz4 frames, as named by Content-Encoding and Accept-Encoding."""
+"""Bodies packed and unpacked: gzip, deflate, zstd and lz4 frames, as named by Content-Encoding and
+Accept-Encoding.
+"""
 
 import gzip
 import io
@@ -18,7 +20,8 @@ _SLICE: Final = 1 << 16
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body as its sender meant it, at most `limit` bytes (Fault 299 beyond); several frames in a row count as one.
+    """The body as its sender meant it, at most `limit` bytes (Fault 299 beyond); several frames in a row
+    count as one.
 
     Raises Fault 344 for an encoding that is not known and 354 for bytes that do not unpack.
     """

@@ -59,25 +59,15 @@ class Engine:
 
     def run(self, request: Request) -> Answer:
         """Carries out one request."""
-        statement = request.statement
-        if request.is_get and not statement.answers_with_rows:
+        if request.is_get and not request.statement.answers_with_rows:
             raise refusal(164, "READONLY", "GET only reads; use POST to change anything")
         settings = {"log_comment": request.query_id} | self._changes(request.settings)
         if request.session_id:
-            if request.database:
-                raise refusal(48, "NOT_IMPLEMENTED", "A session chooses its database with USE")
-            with (
-                self._sessions.use(request.session_id, request.session_timeout) as connection,
-                assign(connection, settings),
-            ):
-                answer = _answer(connection, request, may_stream=False)
-                for table in request.external:
-                    connection.query(f"DROP TEMPORARY TABLE `{table.name}`")
-                return answer
-        if request.database and request.database != "default":
+            return self._run_in_session(request, settings)
+        if request.database not in ("", "default"):
             settings["database"] = request.database
-        connection = None
-        answer = None
+        connection: Connection | None = None
+        answer: Answer | None = None
         try:
             connection = connect(self._url(settings))
             answer = _answer(connection, request, may_stream=request.may_stream)
@@ -87,6 +77,18 @@ class Engine:
         finally:
             if connection is not None and (answer is None or answer.chunks is None):
                 connection.close()
+
+    def _run_in_session(self, request: Request, settings: Mapping[str, str]) -> Answer:
+        if request.database not in ("", "default"):
+            raise refusal(48, "NOT_IMPLEMENTED", "A session chooses its database with USE")
+        with (
+            self._sessions.use(request.session_id, request.session_timeout) as connection,
+            assign(connection, settings),
+        ):
+            answer = _answer(connection, request, may_stream=False)
+            for table in request.external:
+                connection.query(f"DROP TEMPORARY TABLE `{table.name}`")
+            return answer
 
     def ping(self) -> None:
         """Returns when the engine has run a query."""
@@ -114,7 +116,7 @@ class Engine:
         return self._path + "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
 
     def _changes(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Settings that differ from what holds anyway. Raises Fault 115 for names that the engine does not know."""
+        """Settings that differ from what holds anyway. Raises Fault 115 for names nobody knows."""
         changes = {}
         for name, value in settings.items():
             default = self.defaults.get(name)
@@ -182,7 +184,7 @@ def _load(connection: Connection, table: External) -> None:
 
 
 def _stream(connection: Connection, sql: str, format_: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
-    """Chunks of a result, the first of them already computed, so that most errors come before any byte is sent."""
+    """Chunks of a result, the first already computed, so that most errors come before any byte is sent."""
     stream = connection.send_query(sql, format_, params=dict(parameters))
     return _chunks(connection, stream, stream.fetch())
 

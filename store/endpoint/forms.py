@@ -20,7 +20,7 @@ class Form:
 
 
 def read_form(content_type: str, body: bytes) -> Form:
-    """Fields and files of a multipart body. Raises Fault 36 where it is not one. O(len(body)), bytes are copied once."""
+    """Fields and files of a multipart body. Raises Fault 36 where it is not one. O(len(body))."""
     found = _BOUNDARY.search(content_type)
     if found is None:
         raise refusal(36, "BAD_ARGUMENTS", "The multipart body names no boundary")

@@ -1,4 +1,4 @@
-"""One owner of a data path: a lock file that names its holder and that the system frees when the holder dies."""
+"""One owner of a data path: a lock file that names its holder and is freed when the holder dies."""
 
 import fcntl
 import json
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 
-class PathOwned(Exception):
+class PathOwned(Exception):  # noqa: N818  # named for the fact
     """Another process owns the data path; the message names it."""
 
 
 class Owner:
-    """Holds `endpoint.lock` of a data path from construction to `release`, or until the process ends in any way.
+    """Holds `endpoint.lock` of a data path from construction to `release`, or until the process ends in any
+    way.
 
     The kernel's lock decides; process id and start time inside are for people. Raises PathOwned.
     """

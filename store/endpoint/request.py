@@ -1,4 +1,6 @@
-"""What one HTTP request asks for, in the engine's terms; every parameter is known, or the request is refused."""
+"""What one HTTP request asks for, in the engine's terms; every parameter is known, or the request is
+refused.
+"""
 
 import uuid
 from collections.abc import Mapping
@@ -15,7 +17,29 @@ MOST_BYTES: Final = 512 * 1024 * 1024
 """Largest body, as sent and unpacked."""
 
 _IGNORED: Final = frozenset(
-    ["wait_end_of_query", "buffer_size", "send_progress_in_http_headers", "http_headers_progress_interval_ms", "cancel_http_readonly_queries_on_client_close", "client_protocol_version", "session_id", "session_timeout", "session_check", "quota_key", "role", "stacktrace", "compress", "decompress", "user", "password", "query", "query_id", "database", "default_format", "enable_http_compression"]
+    [
+        "wait_end_of_query",
+        "buffer_size",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "cancel_http_readonly_queries_on_client_close",
+        "client_protocol_version",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "quota_key",
+        "role",
+        "stacktrace",
+        "compress",
+        "decompress",
+        "user",
+        "password",
+        "query",
+        "query_id",
+        "database",
+        "default_format",
+        "enable_http_compression",
+    ]
 )
 
 
@@ -55,7 +79,9 @@ class Request:
 
 
 def read_request(method: str, query_string: bytes, headers: Mapping[bytes, bytes], body: bytes) -> Request:
-    """The request behind an HTTP message; header names are lower case. Raises Fault where it cannot be understood."""
+    """The request behind an HTTP message; header names are lower case. Raises Fault where it cannot be
+    understood.
+    """
     arguments = dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True))
     for name in ("compress", "decompress"):
         if arguments.get(name, "0") not in ("0", ""):

@@ -1,7 +1,7 @@
-"""SQL read just far enough to run it: where one statement ends, where an INSERT's data begins, which format is named.
+"""SQL read just far enough to run it: where it ends, where an INSERT's data begins, which format it names.
 
-Only tokens are read; the engine alone judges grammar. Strings, quoted names, comments and heredocs are skipped whole,
-so nothing inside them is ever mistaken for a statement's end or a keyword.
+Only tokens are read; the engine alone judges grammar. Strings, quoted names, comments and heredocs are
+skipped whole, so nothing inside them is ever mistaken for a statement's end or a keyword.
 """
 
 import re
@@ -21,7 +21,9 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _AFTER_FORMAT: Final = re.compile(rb"[ \t\f]*;?[ \t\f]*(?:\r?\n)?")
-_ROWS: Final = frozenset(["SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "KILL", "FROM"])
+_ROWS: Final = frozenset(
+    ["SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "KILL", "FROM"]
+)
 _INSERT_BODY: Final = frozenset(["VALUES", "SELECT", "WITH", "FROM", "WATCH", "INFILE"])
 
 
@@ -43,10 +45,12 @@ class Statement:
 
 
 def read(query: bytes, body: bytes) -> Statement:
-    """The one statement of a request; `query` comes from the URL or a form field, `body` from the request's body.
+    """The one statement of a request; `query` comes from the URL or a form field, `body` from the request's
+    body.
 
-    Without `query` the body is the SQL. With it the body is the data of an INSERT, or the statement's continuation.
-    Raises Fault 62 for none or several statements, 48 for files of the server. O(length of the SQL).
+    Without `query` the body is the SQL. With it the body is the data of an INSERT, or the statement's
+    continuation. Raises Fault 62 for none or several statements, 48 for files of the server. O(length of the
+    SQL).
 
     >>> read(b"", b"INSERT INTO t (a) FORMAT TSV\\n1\\n2\\n")
     Statement(text='INSERT INTO t (a) ', verb='INSERT', format='TSV', data=b'1\\n2\\n')

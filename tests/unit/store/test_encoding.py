@@ -56,7 +56,8 @@ def test_the_answer_is_packed_as_the_client_accepts(accepted: str, encoding: str
 def test_a_form_has_fields_and_files() -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="query"\r\n\r\nselect\r\n1\r\n'
-        b'--x\r\nContent-Disposition: form-data; name="ids"; filename="ids"\r\nContent-Type: a/b\r\n\r\n\r\n\x00\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="ids"; filename="ids"\r\nContent-Type: a/b\r\n\r\n'
+        b"\r\n\x00\r\n"
         b"--x--\r\n"
     )
     form = read_form("multipart/form-data; boundary=x", body)

@@ -1,5 +1,7 @@
 """SQL is read just far enough: ends, data and formats are found, and nothing inside literals is."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +96,5 @@ def test_text_that_is_not_utf8_is_refused() -> None:
 
 @given(st.text(alphabet="'\"`\\;-/*$ax \n"))
 def test_reading_ends_and_never_fails_otherwise(text: str) -> None:
-    try:
-        read(b"", ("select " + text).encode())
-    except Fault as fault:
-        assert fault.code == 62
+    with suppress(Fault):
+        assert read(b"", ("select " + text).encode()).verb == "SELECT"
