@@ -1,0 +1,94 @@
+"""Laws of the resolver: whatever the order, the batches and the days, it equals the pure function."""
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from identity.clusters import Assignment, Refusal, clusters
+from identity.evidence import Override
+from identity.incremental import Changes, IdentityRow, MemoryState, Resolver
+from tests.identity_worlds import DAYS, World, worlds
+
+
+class Published:
+    """The rows as a reader of all changes has them."""
+
+    def __init__(self) -> None:
+        self.identifiers: dict[str, IdentityRow] = {}
+        self.clusters: dict[str, tuple[str, ...]] = {}
+        self.excluded: dict[str, str] = {}
+        self.refused: dict[tuple[str, str], Refusal] = {}
+
+    def take(self, changes: Changes) -> None:
+        """Apply what changed; every row told must differ from the one before."""
+        for identifier, row in changes.identifiers.items():
+            assert self.identifiers.get(identifier, IdentityRow(identifier, "member")) != row
+        for move in changes.moves:
+            assert self.profile(move.identifier) == move.from_profile != move.to_profile
+            assert changes.identifiers[move.identifier].profile_id == move.to_profile
+        self.identifiers |= changes.identifiers
+        self.clusters |= changes.clusters
+        self.excluded |= changes.excluded
+        for pair, refusal in changes.refused.items():
+            assert self.refused.pop(pair, None) != refusal
+            if refusal:
+                self.refused[pair] = refusal
+
+    def profile(self, identifier: str) -> str:
+        """Profile of an identifier; itself without a row."""
+        row = self.identifiers.get(identifier)
+        return row.profile_id if row else identifier
+
+    def must_equal(self, expected: Assignment) -> None:
+        """Compare with what the pure function says."""
+        for identifier, profile in expected.profile_of.items():
+            row = self.identifiers.get(identifier, IdentityRow(identifier, "member"))
+            assert row == IdentityRow(profile, expected.excluded.get(identifier, "member"))
+        assert {p: m for p, m in self.clusters.items() if m} == expected.members
+        assert self.excluded == expected.excluded
+        assert self.refused == expected.refused
+
+
+def run(world: World, random: Random, last: int) -> None:
+    """Give a world to a resolver in some order, in batches, while days pass up to `last`."""
+    events = world.events + random.sample(world.events, len(world.events) // 3)
+    random.shuffle(events)
+    overrides = random.sample(world.overrides, len(world.overrides)) + world.overrides[:1]
+    state, published, date = MemoryState(), Published(), random.randint(0, last)
+    resolver = Resolver(state, world.rules, date)
+    told: list[tuple[int, tuple[str, ...]]] = []
+    said: list[Override] = []
+    while events or overrides or date < last:
+        size = random.choice((1, 1, 2, 8))
+        some, events = events[:size], events[size:]
+        words = [overrides.pop() for _ in range(min(len(overrides), random.choice((0, 0, 1))))]
+        told += some
+        said += words
+        if random.random() < 0.2:
+            resolver = Resolver(state, world.rules, 0)
+        sightings = [s for event in some for s in world.sightings(*event)]
+        links = [link for event in some for link in world.links(*event)]
+        published.take(resolver.add(sightings, links, words))
+        assert resolver.add(sightings, links, words) == Changes()
+        if date < last and (not events or random.random() < 0.3):
+            date = min(last, date + random.choice((1, 1, 3)))
+            published.take(resolver.advance(date))
+        all_sightings = [s for event in told for s in world.sightings(*event)]
+        all_links = [link for event in told for link in world.links(*event)]
+        expected = clusters(all_links, all_sightings, said, world.rules, date)
+        published.must_equal(expected)
+        for identifier in expected.profile_of:
+            assert resolver.current(identifier).profile_id == expected.profile_of[identifier]
+            assert resolver.members(identifier) == expected.members.get(identifier, ())
+    truth = world.truth(date)
+    assert all(published.profile(i) == profile for i, profile in truth.profile_of.items())
+    assert published.refused.keys() == truth.refused
+
+
+@given(worlds, st.randoms(use_true_random=True), st.integers(0, DAYS))
+@settings(max_examples=250, deadline=None)
+def test_every_order_batching_and_passing_of_days_equals_the_pure_function(
+    world: World, random: Random, last: int
+) -> None:
+    run(world, random, last)
