@@ -76,7 +76,10 @@ def prepare(home: Path, port: int, controller_port: int) -> list[str]:
     if not (home / "data" / "meta.properties").exists():
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         format_ = ["format", "--standalone", "-t", cluster, "-c", str(properties)]
-        done = subprocess.run([*java, "kafka.tools.StorageTool", *format_], capture_output=True, text=True)
+        quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        done = subprocess.run(
+            [*java, *quick, "kafka.tools.StorageTool", *format_], capture_output=True, text=True
+        )
         if done.returncode:
             raise BrokerFailed(f"the data folder could not be formatted: {done.stdout}{done.stderr}")
     return [*java, _HEAP, "-XX:+UseSerialGC", "kafka.Kafka", str(properties)]

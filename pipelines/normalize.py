@@ -7,9 +7,10 @@ with an earlier received_at; that memory is made in `open()`, so a new attempt, 
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,7 +32,8 @@ from schemas.errors import Problem
 from schemas.events import Event, event_name, event_time, is_robot
 from schemas.ids import event_id, identifier_id, reject_id
 from schemas.log_record import Item
-from schemas.workspace import Workspace
+from schemas.workspace import Workspace, parse_workspace
+from store import keyring
 from store.keyring import KeyGeneration
 
 MEMORY_LIMIT = 2_000_000
@@ -225,10 +227,21 @@ def _context(event: Event) -> str:
     return msgspec.json.encode({name: value for name, value in kept.items() if value}).decode()
 
 
+def keys_in(home: Path) -> Callable[[str, int], KeyGeneration]:
+    """Opens key generations of the keyring in `home`, 0 standing for the newest; makes the system's when absent."""
+
+    def open_keys(workspace: str, generation: int) -> KeyGeneration:
+        if workspace == SYSTEM_WORKSPACE and workspace not in keyring.names(home):
+            keyring.create(home, workspace, parse_workspace(workspace, "").to_json())
+        return keyring.load(home, workspace, generation or "latest")
+
+    return open_keys
+
+
 class Normalize:
     """Lines of the log to messages for the land slots; `open_keys(workspace, generation)` gives the keys."""
 
-    def __init__(self, slots: int, open_keys: Any) -> None:
+    def __init__(self, slots: int, open_keys: Callable[[str, int], KeyGeneration]) -> None:
         self._slots = [str(slot) for slot in range(slots)]
         self._open_keys = open_keys
         self._normalizers: dict[tuple[str, int], Normalizer] = {}

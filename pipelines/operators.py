@@ -14,11 +14,10 @@ from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, Va
 
 from pipelines.land import FLUSH_AFTER_MS, FLUSH_EVENTS, Land, trailer_messages
 from pipelines.messages import Message
-from pipelines.normalize import SYSTEM_WORKSPACE, Normalize
+from pipelines.normalize import Normalize, keys_in
 from pipelines.resolve import Resolve, Versions
 from pipelines.score import CYCLE_MS, Score
 from pipelines.state import FlinkState
-from store import keyring
 from store.client import Store, StoreSettings
 
 PICKLED = Types.PICKLED_BYTE_ARRAY()
@@ -40,14 +39,7 @@ class NormalizeStep(FlatMapFunction):
         self._config = config
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        home = Path(self._config["home"])
-
-        def keys(workspace: str, generation: int) -> keyring.KeyGeneration:
-            if workspace == SYSTEM_WORKSPACE and workspace not in keyring.names(home):
-                keyring.create(home, SYSTEM_WORKSPACE, "{}")
-            return keyring.load(home, workspace, generation or "latest")
-
-        self._step = Normalize(self._config["slots"], keys)
+        self._step = Normalize(self._config["slots"], keys_in(Path(self._config["home"])))
 
     def flat_map(self, value: str) -> Iterator[Message]:
         return self._step.line(value)

@@ -7,7 +7,7 @@ does not decode. Every control record carries (at, id); of several, the newest i
 
 import codecs
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -78,8 +78,8 @@ class Control(Record, kw_only=True):
 class Override(Control, tag="override"):
     """A steward's word on a pair of identifiers; the newest for a pair wins."""
 
-    verb: str
-    """`force`, `never`, or `none` (withdrawn)."""
+    verb: Literal["force", "never", "none"]
+    """`none`: withdrawn."""
     a: str
     b: str
     author: str = ""
@@ -92,7 +92,7 @@ class Assertion(Control, tag="assertion"):
     """What people or the CRM say of an identifier: `status`, `tag`, `untag`, `outcome`."""
 
     identifier: str
-    what: str
+    what: Literal["status", "tag", "untag", "outcome"]
     value: str
     author: str = ""
 
@@ -100,7 +100,7 @@ class Assertion(Control, tag="assertion"):
 class Generation(Control, tag="generation"):
     """Life of a derivation: `open` derives it beside the live one, `activate` puts it in force, `close` drops it."""
 
-    action: str
+    action: Literal["open", "activate", "close"]
     generation: str
     ruleset: str = ""
     """With `open`: the ruleset as canonical JSON (schemas.ruleset), complete, so that no operator reads a file."""

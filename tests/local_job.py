@@ -11,10 +11,9 @@ from typing import Any
 
 from pipelines.land import Land, trailer_messages
 from pipelines.messages import Message
-from pipelines.normalize import SYSTEM_WORKSPACE, Normalize
+from pipelines.normalize import Normalize, keys_in
 from pipelines.resolve import Resolve, Versions
 from pipelines.score import Score
-from store import keyring
 from store.client import Store
 
 
@@ -48,7 +47,7 @@ class LocalJob:
         self.random = random.Random(seed)
         self.check = check
         self.slots = slots
-        self.normalize = Normalize(slots, lambda w, g: _keys(home, w, g))
+        self.normalize = Normalize(slots, keys_in(home))
         self.lands = {str(slot): Land(store, str(slot)) for slot in range(slots)}
         self.buffers: dict[str, list[dict[str, bytes]]] = {slot: [] for slot in self.lands}
         self.map_versions = Versions(store, "identity_map")
@@ -119,9 +118,3 @@ class LocalJob:
 
     def _cycle(self, workspace: str) -> None:
         self.scores[workspace].cycle(self.told.pop(workspace, []))
-
-
-def _keys(home: Path, workspace: str, generation: int) -> keyring.KeyGeneration:
-    if workspace == SYSTEM_WORKSPACE and workspace not in keyring.names(home):
-        keyring.create(home, SYSTEM_WORKSPACE, '{"name":"system"}')
-    return keyring.load(home, workspace, generation or "latest")
