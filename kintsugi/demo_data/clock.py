@@ -10,13 +10,15 @@ _UTC_OFFSET = 8 * 3_600_000
 # share of a day's events in each hour of the day, in 96ths
 _HOURS = (1, 1, 1, 1, 1, 1, 1, 3, 5, 8, 9, 8, 4, 4, 7, 8, 8, 6, 3, 4, 5, 4, 2, 1)
 _UNIT = DAY // 96
+_MINUTES = [f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(1440)]
+_SECONDS = [f"{second:02d}." for second in range(60)]
 
 
 class Clock:
     """Writes times (ms of even time since midnight of the first day in China) as ISO 8601 in UTC.
 
     >>> Clock(date(2026, 9, 1)).iso(0), Clock(date(2026, 9, 1)).iso(DAY // 2)
-    ('2026-08-31T16:00:00.000Z', '2026-09-01T05:15:00.000Z')
+    ('2026-08-31T16:00:00.000Z', '2026-09-01T06:00:00.000Z')
     """
 
     def __init__(self, first_day: date) -> None:
@@ -37,5 +39,6 @@ class Clock:
         text = self._days.get(day)
         if text is None:
             text = self._days[day] = (self._midnight + timedelta(days=day)).date().isoformat()
-        s = ms // 1000
-        return f"{text}T{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}.{ms % 1000:03d}Z"
+        minute, ms = divmod(ms, 60_000)
+        second, ms = divmod(ms, 1000)
+        return f"{text}{_MINUTES[minute]}{_SECONDS[second]}{ms:03d}Z"

@@ -52,6 +52,7 @@ class Visits:
         ids: list[words.Fields] | None,
         at: int,
     ) -> Event:
+        """A page view, inside WeChat with the external ids that its browser knows."""
         event = self.web("page", at, person, device)
         event["name"] = page["title"]
         event["properties"] = page
@@ -79,6 +80,7 @@ class Visits:
         ids: list[words.Fields],
         at: int,
     ) -> Event:
+        """A track event of the browser SDK."""
         event = self.web("track", at, person, device)
         event["event"] = name
         event["properties"] = properties
@@ -87,11 +89,13 @@ class Visits:
         return event
 
     def identify(self, person: Person, device: Device, traits: words.Fields, at: int) -> Event:
+        """What a form tells of its user."""
         event = self.web("identify", at, person, device)
         event["traits"] = traits
         return event
 
     def log_in(self, person: Person, device: Device, user_id: str, at: int) -> Event:
+        """A log-in; from now on the device sends the user id."""
         person.logged_in.add(device.anonymous_id)
         event = self.web("identify", at, person, device)
         event["userId"] = user_id
@@ -99,6 +103,7 @@ class Visits:
         return event
 
     def group(self, person: Person, device: Device, at: int) -> Event:
+        """The company that the person works for."""
         company = person.company
         event = self.web("group", at, person, device)
         event["groupId"] = company["id"]
@@ -126,9 +131,11 @@ class Visits:
         }
 
     def spelled_phone(self, person: Person) -> str:
+        """Their phone in one of its spellings."""
         return self._pick(words.phone_spellings(person.phone))
 
     def device(self, person: Person) -> Device:
+        """The desktop mostly, else the mobile browser."""
         return person.devices[self.rng.random() < 0.35]
 
     def wechat_ids(self, person: Person, account: str) -> list[words.Fields]:

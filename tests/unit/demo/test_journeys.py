@@ -1,16 +1,20 @@
 """The demo's generator: reproducible, complete in its situations, in order of time as far as promised."""
 
+import doctest
+import gc
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime
+from types import ModuleType
 
 import msgspec
 import orjson
 import pytest
 
 from identity.normalize.reading import identifier_problems, raw_identifiers_of
-from kintsugi.demo_data import Batch, Truth, journeys
+from kintsugi.demo_data import Batch, Truth, clock, journeys
+from kintsugi.demo_data import truth as truth_module
 from kintsugi.demo_data import vocabulary as words
 from kintsugi.demo_data.truth import folded, identifiers_of
 from kintsugi.demo_data.visits import Event
@@ -177,10 +181,17 @@ def test_people_have_six_to_ten_events_on_average_and_some_have_many(batches: li
     assert sum(count <= 2 for count in per_person.values()) > len(per_person) / 8
 
 
-def test_memory_is_bounded_by_the_people_under_way() -> None:
-    from kintsugi.demo_data.journeys import LIVE_PEOPLE, _Planner
-    from kintsugi.demo_data.people import World
+def test_memory_does_not_grow_with_the_events() -> None:
+    gc.collect()
+    before = len(gc.get_objects())
+    held = [
+        len(gc.get_objects()) - before
+        for i, _ in enumerate(journeys(seed=1, events=60_000, start_day=START, days=120))
+        if i % 4 == 0
+    ]
+    assert max(held[10:]) < 1.3 * max(held[5:10])
 
-    dense = _Planner(World(1), 100_000_000, START, 30)
-    journey_days = 12 * dense._stretch
-    assert 100_000_000 / 30 / 8 * journey_days <= LIVE_PEOPLE * 1.01
+
+@pytest.mark.parametrize("module", [clock, truth_module, words])
+def test_the_examples_in_the_documentation_hold(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
