@@ -18,7 +18,7 @@ from identity.evidence import namespace_of, patterns_of
 from identity.limits import Limits, Vector
 from schemas.errors import Problem
 
-DEFAULT_BLOCKED_PATTERNS = frozenset({"null_words", "zeros", "test_addresses", "test_phones"})
+DEFAULT_BLOCKED_PATTERNS = frozenset({"placeholders", "zeros", "test_addresses", "test_phones"})
 """Named patterns that block where identity.yaml does not say which: values that nobody owns."""
 
 
