@@ -1,7 +1,11 @@
-"""A broker for tests that need one: real, or a skip that says why, or, in CI, a failure."""
+"""The one broker of a test run: real, or a skip that says why, or, in CI, a failure."""
 
+import atexit
+import functools
 import os
+import shutil
 import socket
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,10 +15,13 @@ from pipelines.broker import Broker
 from pipelines.jars import JarsUnavailable
 
 
-def start_broker(home: Path) -> Broker:
-    """A running broker on free ports; the caller stops it."""
-    port, controller_port = _free_ports()
-    broker = Broker(home, port, controller_port)
+@functools.cache
+def running_broker() -> Broker:
+    """Started at first use, on free ports; it ends with the test run. Whoever kills it starts it again."""
+    home = Path(tempfile.mkdtemp(prefix="kintsugi broker 代理 "))
+    broker = Broker(home, *_free_ports())
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    atexit.register(broker.kill)
     try:
         broker.start()
     except JarsUnavailable as error:

@@ -113,8 +113,9 @@ class DirectoryLog:
                 self._closed = True
                 group.extend(self._queue)
             _refuse([entry for entry in group if not entry.done.done()], "the log's writer has ended")
-            for segment in self._failed:
-                segment.release()
+            for segment in (*self._failed, self._segment):
+                if segment:
+                    segment.release()
 
     def _next_group(self) -> list[_Append]:
         """What is queued, up to a segment's size or a wish to close it; empty when it is time to look."""

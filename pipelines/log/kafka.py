@@ -4,6 +4,7 @@ Invariant: a future resolves only after the delivery reports of all its lines, f
 with acks=all. Only the poll thread serves a producer, so delivery reports never race.
 """
 
+import contextlib
 import itertools
 import threading
 import time
@@ -85,11 +86,15 @@ class KafkaLog:
     def _run(self) -> None:
         """The poll thread: serves delivery reports, replaces a producer that has failed for good."""
         while not self._closed:
-            self._producer.poll(0.05)
+            try:
+                self._producer.poll(0.05)
+            except KafkaException as error:  # a fatal producer raises here too
+                self._note_error(error.args[0])
             if self._is_fatal:
                 self._replace_producer()
         last, self._producer = self._producer, None  # its callbacks hold this log: else neither would go
-        last.flush(self._settings.patience)
+        with contextlib.suppress(KafkaException):
+            last.flush(self._settings.patience)
         _give_up(last)
 
     def _new_producer(self) -> Any:
@@ -281,5 +286,7 @@ def _is_fatal(error: Any) -> bool:
 
 def _give_up(producer: Any) -> None:
     """Reports on everything that a producer still holds: it was not acknowledged."""
-    producer.purge()
-    producer.flush(5)
+    with contextlib.suppress(KafkaException):
+        producer.purge()
+    with contextlib.suppress(KafkaException):
+        producer.flush(5)
