@@ -173,13 +173,9 @@ class Store:
         while True:
             try:
                 return work(self._connected())
-            except (OperationalError, DatabaseError) as error:
+            except DatabaseError as error:
                 code = _code(error)
-                if (
-                    isinstance(error, DatabaseError)
-                    and not isinstance(error, OperationalError)
-                    and code not in _PASSING
-                ):
+                if not isinstance(error, OperationalError) and code not in _PASSING:
                     raise StoreRefused(code, str(error)) from None
                 wait = pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads clients, protects nothing
                 if time.monotonic() + wait > deadline:

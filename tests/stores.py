@@ -26,18 +26,20 @@ class EndpointProcess:
         token_file = path.parent / f"{path.name}.token"
         token_file.write_text(TOKEN)
         command = [sys.executable, "-m", "store.endpoint", "--path", str(path), "--port", str(port)]
-        self.process = subprocess.Popen(
-            [*command, "--token-file", str(token_file)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parent.parent,
-        )
+        log = path.parent / f"{path.name}.log"
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [*command, "--token-file", str(token_file)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=Path(__file__).parent.parent,
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            _, said = self.process.communicate(timeout=START_SECONDS)
-            raise RuntimeError(said.strip())
+            self.process.communicate(timeout=START_SECONDS)
+            raise RuntimeError(log.read_text().strip())
         self.url: str = json.loads(line)["url"]
         self.port = int(self.url.rsplit(":", 1)[1])
         self.settings = StoreSettings(url=self.url, token=TOKEN, timeout=60, patience=10)

@@ -24,6 +24,7 @@ from store.endpoint.app import App
 from store.endpoint.engine import Engine
 from store.endpoint.faults import Fault
 from store.endpoint.owner import Owner, PathOwned
+from store.endpoint.protocol import LongUrlProtocol
 
 DRAIN_SECONDS = 20
 """How long a stop waits for what runs."""
@@ -39,7 +40,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=LongUrlProtocol,
                 lifespan="off",
                 interface="asgi3",
                 log_config=None,
