@@ -122,14 +122,17 @@ class ProfileReader:
             self._pointers[workspace] = (now, current)
         return current
 
-    def find(self, workspace: str, ids: Iterable[str]) -> dict[str, Found]:
+    def find(self, workspace: str, ids: Iterable[str], *, are_profiles: bool = False) -> dict[str, Found]:
         """What each identifier_id leads to; a profile_id is one, also that of a profile that was merged away.
 
-        Three statements, whatever the number of ids; one more round where a merge fell between them.
+        Three statements, whatever the number of ids; one more round where a merge fell between them. With
+        `are_profiles` the records are looked for first, and where all are there two statements suffice.
         """
         ids = list(ids)
         in_force = self.in_force(workspace)
-        mapped, rows = self._resolve(workspace, in_force, ids)
+        rows = self._rows(workspace, in_force, ids) if are_profiles else {}
+        mapped, more = self._resolve(workspace, in_force, [i for i in ids if i not in rows])
+        rows |= more
         missing = [i for i in ids if i in mapped and mapped[i][1] == "member" and mapped[i][0] not in rows]
         if missing:
             again, more = self._resolve(workspace, in_force, missing)
@@ -164,12 +167,16 @@ class ProfileReader:
         self, workspace: str, in_force: InForce, ids: list[str]
     ) -> tuple[dict[str, tuple[str, State]], dict[str, dict[str, Any]]]:
         """(identifier_id -> (profile_id, state)), (profile_id -> row of the table)."""
-        bound = {"w": workspace, "g": in_force.generation}
-        answers = self._store.query_rows(_MAP, {**bound, "ids": ids})
+        if not ids:
+            return {}, {}
+        answers = self._store.query_rows(_MAP, {"w": workspace, "g": in_force.generation, "ids": ids})
         mapped = {identifier: (profile, state) for identifier, profile, state in answers}
         targets = sorted({mapped[i][0] if i in mapped else i for i in ids})
-        rows = self._store.query_arrow(_ROWS, {**bound, "ids": targets}).to_pylist()
-        return mapped, {row["profile_id"]: row for row in rows}
+        return mapped, self._rows(workspace, in_force, targets)
+
+    def _rows(self, workspace: str, in_force: InForce, profile_ids: list[str]) -> dict[str, dict[str, Any]]:
+        bound = {"w": workspace, "g": in_force.generation, "ids": profile_ids}
+        return {row["profile_id"]: row for row in self._store.query_arrow(_ROWS, bound).to_pylist()}
 
     def _identifiers(self, workspace: str, ids: list[str]) -> dict[str, Identifier]:
         rows = self._store.query_rows(_IDENTIFIERS, {"w": workspace, "ids": ids})

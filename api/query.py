@@ -43,7 +43,7 @@ class Query:
         self.reader = ProfileReader(store)
         self.keys = keys
         self.secrets_of = SecretsOf(home)
-        self.coalescer: Coalescer[str, Found] = Coalescer(self.reader.find)
+        self.coalescer: Coalescer[tuple[str, bool], Found] = Coalescer(self._find)
         self.metering = Metering(lambda: self.coalescer.asked)
 
     async def lookup(self, access: Access, wanted: list[answers.IdentifierQuery]) -> answers.LookupAnswer:
@@ -51,7 +51,7 @@ class Query:
         named = await asyncio.to_thread(self._named, access.workspace, wanted)
         ids = {each.identifier_id for each in named if each.identifier_id}
         self.metering.looked_up(len(ids))
-        found = await self.coalescer.get(access.workspace, sorted(ids))
+        found = await self.coalescer.get((access.workspace, False), sorted(ids))
         in_force = (
             next(iter(found.values())).in_force
             if found
@@ -71,7 +71,7 @@ class Query:
     async def profile(self, access: Access, profile_id: str) -> answers.ProfileAnswer:
         """The profile that a profile_id leads to now. Raises Problem `unknown_profile`."""
         self.metering.looked_up(1)
-        found = (await self.coalescer.get(access.workspace, [profile_id]))[profile_id]
+        found = (await self.coalescer.get((access.workspace, True), [profile_id]))[profile_id]
         if found.profile is None:
             raise Problem("unknown_profile")
         shown = await self._shown(access, [found.profile])
@@ -87,6 +87,10 @@ class Query:
         if not await asyncio.to_thread(self.store.ping):
             raise Problem("store_unavailable")
         return answers.Health(status="ok", as_of=await asyncio.to_thread(self.reader.oldest_date))
+
+    def _find(self, group: tuple[str, bool], ids: list[str]) -> dict[str, Found]:
+        workspace, are_profiles = group
+        return self.reader.find(workspace, ids, are_profiles=are_profiles)
 
     def _named(self, workspace: str, wanted: list[answers.IdentifierQuery]) -> list[Named]:
         secrets = self.secrets_of(workspace)

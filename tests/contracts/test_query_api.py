@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from api.query import create_app
 from store.client import Store, StoreSettings
 from tests.contracts.golden import ANNA, BLOCKED, BOB, GENERATION, SHOP, UNSCORED, Golden, Raw
 
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/read_profiles.py"
 LOOKUP = "/v1/profiles/lookup"
 _MAPS = ("traits", "behaviour_points", "identity_points")
 CLEAR = ("+8613800138001", "13800138001", "anna@example.com", "oAnna000001", "安娜")
@@ -297,6 +300,21 @@ def test_a_store_that_does_not_answer_is_a_503(home: Path, golden: Golden, reade
         for answer in (client.post(LOOKUP, json=query(BOB), headers=reader), client.get("/health")):
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
             assert answer.headers["Retry-After"]
+
+
+def test_the_client_example_runs(client: httpx.Client, reader: dict[str, str]) -> None:
+    key = reader["Authorization"].removeprefix("Bearer ")
+    pairs = ["phone=138 0013 8001", "wechat_openid:wx1=oAnna000001", "phone=13900139000", "crm=1"]
+    ran = subprocess.run(
+        [sys.executable, EXAMPLE, str(client.base_url), key, *pairs],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.count("behaviour  26.206") == 2
+    assert "known as   phone 138****8001" in ran.stdout
+    assert "shared" in ran.stdout
+    assert "invalid unknown_namespace" in ran.stdout
 
 
 def test_every_field_of_the_reference_is_described(client: httpx.Client) -> None:
