@@ -221,7 +221,8 @@ def wait(timeout: TimeoutOption = 300.0) -> None:
         raise Problem(
             "bad_request",
             f"After {timeout:.0f} s {len(left)} of {len(marks)} segments are not in the profiles "
-            f"(workspaces: {lagging}; the first: {left[0].segment}). The job is {job.state}; see `kintsugi status`.",
+            f"(workspaces: {lagging}; the first: {left[0].segment}). "
+            f"The job is {job.state}; see `kintsugi status`.",
         )
 
 

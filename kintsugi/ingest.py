@@ -99,7 +99,8 @@ def retry(store: Store, log: Log, workspace: str, keys: KeyGeneration) -> Ingest
     """Admit what is stored as rejects; what is admitted now becomes events, the rest stays as it is."""
     told = Ingested()
     rows = store.query_rows(
-        "SELECT any(sealed) FROM kintsugi_store.rejects WHERE workspace = {workspace:String} GROUP BY reject_id",
+        "SELECT any(sealed) FROM kintsugi_store.rejects "
+        "WHERE workspace = {workspace:String} GROUP BY reject_id",
         {"workspace": workspace},
     )
     items: list[Item] = []

@@ -143,11 +143,13 @@ class JobKeeper:
         if self._rest.is_running(job):
             self._tried = None
             self.is_running.set()
-            self._set(job_id=job, state="RUNNING")
+            self._set(job_id=job, state="RUNNING", note="")
             self._clean(job)
         else:
             self.is_running.clear()
-            self._set(job_id=job, state=str(self._rest.job(job)["state"]))
+            failure = self._rest.last_exception(job)
+            note = failure[1] if failure else ""
+            self._set(job_id=job, state=str(self._rest.job(job)["state"]), note=note)
             self._watch_start(job)
 
     def _submitted_job_failed(self) -> bool:

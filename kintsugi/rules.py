@@ -74,11 +74,12 @@ def apply(
     *,
     timeout: float = 600.0,
     progress: Callable[[str], None] = lambda _: None,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> tuple[str, bool]:
     """Derive by the files as they are now, then switch to it; (generation, whether anything changed).
 
     Returns when the generation is in force. Problem when that takes longer than `timeout` seconds; the switch
-    then happens as soon as the job gets there.
+    then happens as soon as the job gets there. `while_waiting` is called often and may raise.
     """
     compiled = check(settings, name)
     if in_force(store, name) == compiled.generation:
@@ -96,12 +97,13 @@ def apply(
         )
         log.append([record]).result(30)
         marks = log.mark([name])
-        if wait_for(marks, store, deadline - time.monotonic()):
+        if wait_for(marks, store, deadline - time.monotonic(), lambda done, total: while_waiting()):
             raise Problem("bad_request", f"{action} {compiled.generation} is in the log, but the job lags; "
                           "`kintsugi status` says why, `kintsugi wait` waits for it.")  # fmt: skip
     while in_force(store, name) != compiled.generation:
         if time.monotonic() > deadline:
             raise Problem("bad_request", f"{compiled.generation} is not in force yet; see `kintsugi status`.")
+        while_waiting()
         time.sleep(0.2)
     return compiled.generation, True
 

@@ -27,7 +27,7 @@ from pipelines.log import Log
 from schemas.errors import Problem
 from store.migrate import migrate, reset
 
-_READY_TIMEOUT_S = 180.0
+_READY_TIMEOUT_S = 120.0
 _MOST_EARLY_EXITS = 5
 _LOOK_EVERY_S = 10.0
 
@@ -131,8 +131,8 @@ class Supervisor:
         self._start_job(cluster, roots)
         self._tell_dates(log)
         self._await("collector", "api")
-        self._await_job()
-        self._apply_first_rules(log)
+        if self._await_job():
+            self._apply_first_rules(log)
         return log
 
     def _make_token(self) -> None:
@@ -192,32 +192,43 @@ class Supervisor:
         for name in names:
             child = self._children.get(name)
             while child and not child.is_well.wait(0.1):
-                if self._stop.is_set():
-                    raise StopAskedError
+                self._go_on()
                 if child.entry.restarts >= _MOST_EARLY_EXITS or time.monotonic() > deadline:
                     log = child.program.log
                     told = last_lines(log) or child.entry.last_exit
                     raise Problem("bad_request", f"The {name} does not start: {told} (more in {log})")
 
-    def _await_job(self) -> None:
+    def _await_job(self) -> bool:
+        """Whether the job runs; not waiting for ever leaves the collector of use meanwhile."""
         assert self._job is not None
         self._say("waiting for the job")
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while not self._job.is_running.wait(0.1):
-            if self._stop.is_set():
-                raise StopAskedError
+            self._go_on()
             if time.monotonic() > deadline:
-                self._say(f"the job does not run yet ({self._job.entry.note}); see `kintsugi status`")
-                return
+                entry = self._job.entry
+                self._say(f"the job is {entry.state} ({entry.note}); `kintsugi status` says more")
+                return False
         self._say("the job runs")
+        return True
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise StopAskedError
 
     def _apply_first_rules(self, log: Log) -> None:
         for name in workspaces.names(self._settings):
-            if self._stop.is_set():
-                raise StopAskedError
             try:
                 if not rules.in_force(self._store, name):
-                    rules.apply(self._settings, self._store, log, name, timeout=120, progress=self._say)
+                    rules.apply(
+                        self._settings,
+                        self._store,
+                        log,
+                        name,
+                        timeout=120,
+                        progress=self._say,
+                        while_waiting=self._go_on,
+                    )
             except Problem as problem:
                 self._say(f"rules of {name} not applied: {problem}")
 
