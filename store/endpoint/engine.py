@@ -62,7 +62,7 @@ class Engine:
         if request.is_get and not request.statement.answers_with_rows:
             raise refusal(164, "READONLY", "GET only reads; use POST to change anything")
         settings = {"log_comment": request.query_id} | self._changes(request.settings)
-        if request.session_id:
+        if request.session_id and "readonly" not in settings:  # a session could not be made writable again
             return self._run_in_session(request, settings)
         if request.database not in ("", "default"):
             settings["database"] = request.database
@@ -79,11 +79,9 @@ class Engine:
                 connection.close()
 
     def _run_in_session(self, request: Request, settings: Mapping[str, str]) -> Answer:
-        if request.database not in ("", "default"):
-            raise refusal(48, "NOT_IMPLEMENTED", "A session chooses its database with USE")
         with (
             self._sessions.use(request.session_id, request.session_timeout) as connection,
-            assign(connection, settings),
+            assign(connection, settings, request.database),
         ):
             answer = _answer(connection, request, may_stream=False)
             for table in request.external:

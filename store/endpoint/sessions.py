@@ -80,15 +80,29 @@ class Sessions:
 
 
 @contextmanager
-def assign(connection: Connection, settings: Mapping[str, str]) -> Iterator[None]:
-    """Settings for one request of a session; afterwards those of before hold again."""
+def assign(connection: Connection, settings: Mapping[str, str], database: str) -> Iterator[None]:
+    """Settings and database (if any) for one request of a session; afterwards those of before hold again."""
     names = ", ".join(quoted(name) for name in settings)
-    rows = connection.query(f"SELECT name, value FROM system.settings WHERE name IN ({names})", "TSV")
-    before = dict(row.split("\t", 1) for row in rows.bytes().decode().splitlines())
+    before = _pairs(connection, f"SELECT name, value FROM system.settings WHERE name IN ({names})")
     connection.query("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()))
+    if database:
+        used = _pairs(connection, "SELECT currentDatabase(), ''")
+        connection.query(f"USE {_name(database)}")
     yield
+    if database:
+        connection.query(f"USE {_name(next(iter(used)))}")
     # a TSV field, put between quotes, is the SQL literal of the same value
     connection.query("SET " + ", ".join(f"{name} = '{value}'" for name, value in before.items()))
+
+
+def _pairs(connection: Connection, sql: str) -> dict[str, str]:
+    """A result of two columns; values stay as TSV escapes them."""
+    rows = connection.query(sql, "TSV").bytes().decode().splitlines()
+    return dict(row.split("\t", 1) for row in rows)
+
+
+def _name(text: str) -> str:
+    return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def quoted(text: str) -> str:

@@ -144,6 +144,32 @@ def test_settings_hold_for_one_request_without_a_session(store: Store, wire: Wir
     assert body != b"1234\n"
 
 
+def test_a_read_only_request_cannot_write(client: Client, table: str) -> None:
+    read_only = {"readonly": "1"}
+    assert client.query(f"SELECT count() FROM {table}", settings=read_only).result_rows == [(0,)]
+    with pytest.raises(DatabaseError, match="READONLY"):
+        client.command(f"INSERT INTO {table} VALUES (1, 'x')", settings=read_only)
+    with pytest.raises(DatabaseError, match="READONLY"):
+        client.raw_insert(table, ["a", "b"], "1\tx\n", fmt="TSV", settings=read_only)
+    with pytest.raises(DatabaseError, match="READONLY"):
+        client.query("SELECT * FROM file('/etc/passwd', LineAsString)", settings=read_only)
+    client.insert(table, [[1, "x"]], column_names=["a", "b"])
+
+
+@pytest.mark.parametrize("has_session", [True, False])
+def test_a_client_may_choose_its_database(store: Store, table: str, has_session: bool) -> None:
+    parts = urlsplit(store.settings.url)
+    client = clickhouse_connect.get_client(
+        host=parts.hostname,
+        port=parts.port,
+        password=TOKEN,
+        database="contract",
+        autogenerate_session_id=has_session,
+    )
+    client.insert("t", [[1, "x"]], column_names=["a", "b"])
+    assert client.query("SELECT currentDatabase(), * FROM t").result_rows == [("contract", 1, "x")]
+
+
 def test_a_session_keeps_its_temporary_table(client: Client, wire: Wire) -> None:
     client.command("CREATE TEMPORARY TABLE mine (x Int8)")
     client.insert("mine", [[5]], column_names=["x"])
