@@ -16,8 +16,8 @@ from scoring.ruleset import parse_scoring
 from store import keyring
 from store.keyring import KeyGeneration
 
-RECEIVED_AT = 1_793_600_000_000_000
-"""A moment of 2026-11-02, µs."""
+RECEIVED_AT = 1_795_241_600_000_000
+"""A moment of 2026-11-21, µs."""
 
 WORKSPACE = "time_zone: Asia/Shanghai\nregion: CN\n"
 IDENTITY = """
