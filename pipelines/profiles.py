@@ -44,9 +44,15 @@ class Profiles:
     """Computes golden records of one generation on one date."""
 
     def __init__(
-        self, store: Store, workspace: str, generation: str, ruleset: Ruleset, date: int, excluded: str = ""
+        self,
+        store: Store,
+        workspace: str,
+        generation: str,
+        ruleset: Ruleset,
+        date: int,
+        excluded: Sequence[str] | None = None,
     ) -> None:
-        """`excluded`: SQL of the excluded identifier_ids when they are not those that the store holds."""
+        """`excluded`: identifiers that do not cluster, where they are not those that the store holds."""
         self._store = store
         self._workspace = workspace
         self._generation = generation
@@ -61,6 +67,8 @@ class Profiles:
             self._store.insert_arrow("kintsugi_store.profile_rows", rows)
 
     def _ask(self, sql: str, **external: pa.Table) -> pa.Table:
+        if self._excluded is not None:
+            external["excluded"] = pa.table({"identifier_id": pa.array(self._excluded, pa.utf8())})
         return self._store.query_arrow(sql, {"w": self._workspace, "g": self._generation}, external)
 
     def _touched(self, identifiers: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -101,13 +109,17 @@ class Profiles:
             }
         )
         where = (self._workspace, self._generation, self._date)
-        activity = self._activity(ids, self._ask(activity_select(*where), touched=touched))
+        excluded = "" if self._excluded is None else "(SELECT identifier_id FROM excluded)"
+        activity = self._activity(ids, self._ask(activity_select(*where, excluded=excluded), touched=touched))
         columns = {
             "members": pa.array([list(members[p]) for p in ids], IDS),
             **activity,
-            **self._traits(ids, self._ask(traits_select(*where, self._ruleset.identity), touched=touched)),
+            **self._traits(
+                ids,
+                self._ask(traits_select(*where, self._ruleset.identity, excluded=excluded), touched=touched),
+            ),
         }
-        hits = self._ask(facts_select(*where), touched=touched)
+        hits = self._ask(facts_select(*where, excluded=excluded), touched=touched)
         indexed = hits.set_column(0, "profile", _index(ids, hits["profile_id"]).cast(pa.int32()))
         result = behaviour(indexed, columns.pop("last_day"), self._ruleset.scoring, self._date)
         columns["points"], columns["decaying"] = result.points, result.decaying
