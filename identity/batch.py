@@ -1,7 +1,7 @@
 """One batch of evidence: what it changes at once, and what it leaves to be settled at its end.
 
-Invariant: the clean clusters are exact for all evidence but what waits to be settled. A cluster is *dirty* when
-no fast path decides a link of it; whatever touches a dirty cluster makes the other end dirty too.
+Invariant: the clean clusters are exact for all evidence but what waits to be settled. A cluster is *dirty*
+when no fast path decides a link of it; whatever touches a dirty cluster makes the other end dirty too.
 """
 
 from collections.abc import Iterable
@@ -47,6 +47,15 @@ class Changes:
     moves: list[Move] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
 
+    def append(self, later: "Changes") -> None:
+        """Take in what changed afterwards."""
+        self.identifiers |= later.identifiers
+        self.clusters |= later.clusters
+        self.excluded |= later.excluded
+        self.refused |= later.refused
+        self.moves += later.moves
+        self.touched |= later.touched
+
 
 class Batch:
     """One call's work on a working set."""
@@ -85,7 +94,17 @@ class Batch:
         for override in overrides:
             self._override(override)
 
-    def look_again(self, a: str, b: str, what: str) -> None:
+    def take_waiting(self, name: str, day: int, chunk: int) -> None:
+        """Take up a portion of what waited for a day: pairs to look at (`due`) or evidence (`later`)."""
+        items = self.set.waiting(name, day, chunk)
+        if name == "due":
+            for a, b, what in items:
+                self._look_again(a, b, what)
+            return
+        sightings = [Sighting(id_, kind, day) for what, id_, kind, _ in items if what == "sighting"]
+        self.take(sightings, [Link(a, b, day) for what, a, b, _ in items if what == "link"], ())
+
+    def _look_again(self, a: str, b: str, what: str) -> None:
         """The day has come on which the pair may lose its `link` or its `override`."""
         couple, x, y = self.set.couple(a, b), self.set.identifier(a), self.set.identifier(b)
         if not (x.is_usable and y.is_usable):

@@ -62,25 +62,33 @@ class Resolver:
             self._checked.overrides.extend(overrides)
         batch = Batch(self._state, self.rules, self.date, "link")
         batch.take(sightings, links, overrides)
-        return self._finish(batch)
+        changes = batch.finish()
+        if self._checked:
+            self._checked.compare(self)
+        return changes
 
     def advance(self, date: int) -> Changes:
-        """Move the date in force to `date`; an earlier one changes nothing, as the greatest is in force."""
+        """Move the date in force to `date`; an earlier one changes nothing, as the greatest is in force.
+
+        Works through what waits for the days between in the portions in which it came, so that memory follows
+        the size of a batch. O(1) for a day on which nothing waits.
+        """
+        changes = Changes()
         if date <= self.date:
-            return Changes()
-        batch = Batch(self._state, self.rules, date, "date")
+            return changes
         days = range(self.date + 1, date + 1)
-        for day in days:
-            for a, b, what in batch.set.due("due", day):
-                batch.look_again(a, b, what)
-        waiting = [item for day in days for item in batch.set.due("later", day)]
-        batch.take(
-            [Sighting(i[1], i[2], int(i[3])) for i in waiting if i[0] == "sighting"],
-            [Link(i[1], i[2], int(i[3])) for i in waiting if i[0] == "link"],
-            (),
-        )
+        for name in ("due", "later"):
+            for day in days:
+                for chunk in range(self._state.get(f"{name}:{day}") or 0):
+                    batch = Batch(self._state, self.rules, date, "date")
+                    batch.take_waiting(name, day, chunk)
+                    changes.append(batch.finish())
+                self._state.delete(f"{name}:{day}")
         self.date = date
-        return self._finish(batch)
+        self._state.put("date", date)
+        if self._checked:
+            self._checked.compare(self)
+        return changes
 
     def current(self, identifier: str) -> IdentityRow:
         """What the row of the identifier says; itself as a member when nothing is known of it."""
@@ -94,13 +102,6 @@ class Resolver:
     def refusal(self, a: str, b: str) -> Refusal | None:
         """Why the pair is refused; None when it is not."""
         return Couple(a, b, self._state.get(f"l:{a}:{b}")).refusal
-
-    def _finish(self, batch: Batch) -> Changes:
-        changes = batch.finish()
-        self._state.put("date", self.date)
-        if self._checked:
-            self._checked.compare(self)
-        return changes
 
 
 class _Check:

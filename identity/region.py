@@ -1,8 +1,8 @@
 """Regions: clusters whose links no fast path decides, computed anew with as few others as can be.
 
 Invariant: what lies outside the region stays as it was, exactly. The rim holds every cluster that a link
-reaches from the region; when a cluster of the rim comes out as it went in, its parts came together by the same
-links in the same order as before, so nothing beyond it noticed (docs/decisions/incremental-identity.md).
+reaches from the region; when a cluster of the rim comes out as it went in, its parts came together by the
+same links in the same order as before, so nothing beyond it noticed (docs/decisions/incremental-identity.md).
 """
 
 from collections.abc import Iterable

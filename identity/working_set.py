@@ -167,15 +167,13 @@ class WorkingSet:
             self._marks[mark] = True
         self._waiting.setdefault((name, day), []).append(item)
 
-    def due(self, name: str, day: int) -> list[tuple[Any, ...]]:
-        """Take out what waits for a day."""
+    def waiting(self, name: str, day: int, chunk: int) -> tuple[Any, ...]:
+        """Take out a chunk of what waits for a day."""
         key = f"{name}:{day}"
-        items: list[tuple[Any, ...]] = []
-        for k in range(self._state.get(key) or 0):
-            items += self._state.get(f"{key}:{k}") or ()
-            self._taken.append(f"{key}:{k}")
-        self._taken.append(key)
-        self._marks.update((f"{key}:{':'.join(item)}", False) for item in items if name == "later")
+        items: tuple[Any, ...] = self._state.get(f"{key}:{chunk}") or ()
+        self._taken.append(f"{key}:{chunk}")
+        if name == "later":
+            self._marks.update((f"{key}:{':'.join(item)}", False) for item in items)
         return items
 
     def flush(self) -> None:

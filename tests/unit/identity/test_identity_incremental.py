@@ -1,0 +1,168 @@
+"""The resolver's own promises: what it costs, what it tells, what it refuses."""
+
+from typing import Any
+
+import pytest
+
+from identity.evidence import Link, Override, Sighting
+from identity.incremental import Changes, IdentityRow, MemoryState, Move, Resolver
+from identity.rules import IdentityRules, NamespaceRule
+
+RULES = IdentityRules(
+    (
+        NamespaceRule("u", 1),
+        NamespaceRule("p", 3, {"u": 2}),
+        NamespaceRule("a", None, {"u": 2}, {}, "latest", 30),
+    )
+)
+
+
+class CountingState(MemoryState):
+    """Counts calls and notes the longest value written, in items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.longest = 0
+        self.get = self._get  # type: ignore[assignment]
+
+    def _get(self, key: str) -> Any | None:
+        self.calls += 1
+        return self.values.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+        self.calls += 1
+        if isinstance(value, tuple) and not key.startswith("m:"):
+            self.longest = max(self.longest, len(value))
+        super().put(key, value)
+
+
+def meet(resolver: Resolver, *ids: str, day: int = 0) -> Changes:
+    """One event; the first letter of an identifier is its namespace."""
+    known = sorted(ids)
+    links = [Link(a, b, day) for n, a in enumerate(known) for b in known[n + 1 :]]
+    return resolver.add([Sighting(i, i[0], day) for i in ids], links)
+
+
+def test_an_event_on_a_supernode_costs_the_same_however_many_came_before() -> None:
+    state = CountingState()
+    resolver = Resolver(state, RULES, 0)
+    for n in range(3):
+        meet(resolver, "p-shop", f"u{n}")
+    costs = []
+    for n in range(2000):
+        before = state.calls
+        meet(resolver, "p-shop", f"a{n}")
+        costs.append(state.calls - before)
+    assert max(costs[-100:]) <= max(costs[:100])
+
+
+def test_a_person_with_thousands_of_cookies_has_no_growing_value_but_the_members() -> None:
+    state = CountingState()
+    resolver = Resolver(state, RULES, 0)
+    costs = []
+    for n in range(2000):
+        before = state.calls
+        meet(resolver, "p1", f"a{n}")
+        costs.append(state.calls - before)
+    assert max(costs[-100:]) <= max(costs[:100])
+    assert state.longest <= 64
+    assert len(resolver.members("p1") or resolver.members("a0")) == 2001
+
+
+def test_a_repeated_event_is_read_and_nothing_else() -> None:
+    state = CountingState()
+    resolver = Resolver(state, RULES, 0)
+    meet(resolver, "u1", "p1", "a1")
+    before = dict(state.values), state.calls
+    assert meet(resolver, "u1", "p1", "a1") == Changes()
+    assert state.values == before[0]
+    assert state.calls - before[1] <= 6
+
+
+def test_a_merge_tells_rows_a_tombstone_and_moves() -> None:
+    resolver = Resolver(MemoryState(), RULES, 0)
+    assert meet(resolver, "a1", "p1") == Changes(
+        identifiers={"a1": IdentityRow("p1", "member")},
+        clusters={"a1": (), "p1": ("a1", "p1")},
+        moves=[Move("a1", "a1", "p1", "link", "a1 p1")],
+    )
+    changes = meet(resolver, "p1", "u1")
+    assert changes.clusters == {"p1": (), "u1": ("a1", "p1", "u1")}
+    assert changes.identifiers == {i: IdentityRow("u1", "member") for i in ("a1", "p1")}
+    assert sorted(changes.moves) == [Move(i, "p1", "u1", "link", "p1 u1") for i in ("a1", "p1")]
+
+
+def test_an_identifier_that_becomes_shared_tells_what_it_touched() -> None:
+    resolver = Resolver(MemoryState(), RULES, 0)
+    meet(resolver, "p1", "u1", "a1")
+    meet(resolver, "p1", "u2")
+    changes = meet(resolver, "p1", "u3")
+    assert changes.excluded == {"p1": "shared"}
+    assert changes.identifiers["p1"] == IdentityRow("p1", "shared")
+    assert changes.touched == {"u1", "u2", "u3", "a1"}
+    assert changes.refused == {("p1", "u2"): None}
+    assert {move.cause for move in changes.moves} == {"sharing"}
+
+
+def test_a_blocked_identifier_is_told_as_soon_as_it_appears() -> None:
+    resolver = Resolver(MemoryState(), IdentityRules((), frozenset(), frozenset({"p1"})), 0)
+    changes = meet(resolver, "p1", "a1")
+    assert changes.excluded == {"p1": "blocked"}
+    assert changes.identifiers == {"p1": IdentityRow("p1", "blocked")}
+
+
+def test_an_expired_link_lets_go_and_comes_back_with_its_old_first_day() -> None:
+    resolver = Resolver(MemoryState(), RULES, 0, check=True)
+    meet(resolver, "a1", "u1")
+    meet(resolver, "a1", "u1", day=-3)
+    assert resolver.advance(29) == Changes()
+    changes = resolver.advance(30)
+    assert changes.clusters == {"u1": ()}
+    assert [(move.identifier, move.cause, move.evidence) for move in changes.moves] == [
+        ("a1", "expiry", "a1 u1")
+    ]
+    assert meet(resolver, "a1", "u1", day=25).clusters == {"a1": (), "u1": ("a1", "u1")}
+    assert resolver.advance(54) == Changes()
+    assert resolver.advance(55).clusters == {"u1": ()}
+
+
+def test_a_date_before_the_one_in_force_changes_nothing() -> None:
+    resolver = Resolver(MemoryState(), RULES, 10)
+    assert resolver.advance(5) == Changes()
+    assert resolver.date == 10
+
+
+def test_a_state_in_use_keeps_its_date() -> None:
+    state = MemoryState()
+    Resolver(state, RULES, 10).advance(12)
+    assert Resolver(state, RULES, 3).date == 12
+
+
+def test_a_link_without_sightings_is_refused_and_nothing_is_written() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 0)
+    before = dict(state.values)
+    with pytest.raises(ValueError, match="never sighted"):
+        resolver.add([Sighting("a1", "a", 0)], [Link("a1", "u1", 0)])
+    assert state.values == before
+
+
+def test_an_override_may_come_before_its_identifiers() -> None:
+    resolver = Resolver(MemoryState(), RULES, 0, check=True)
+    resolver.add(overrides=[Override("u1", "u2", "force", 1, "o")])
+    meet(resolver, "u1")
+    changes = meet(resolver, "u2")
+    assert changes.clusters == {"u1": ("u1", "u2"), "u2": ()}
+    assert changes.moves == [Move("u2", "u2", "u1", "override", "u1 u2")]
+
+
+def test_what_waits_is_gone_from_the_state_once_its_day_has_come() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 0)
+    for _ in range(3):
+        meet(resolver, "a1", "u1", day=2)
+    resolver.advance(2)
+    assert not any(key.startswith("later") for key in state.values)
+    resolver.advance(40)
+    assert not any(key.startswith("due") for key in state.values)
