@@ -25,13 +25,16 @@ class Overloaded(Problem):
         super().__init__("overloaded", detail)
 
 
-class LogUnavailable(Overloaded):
-    """The log cannot be written at the moment (disk full, I/O error, broker away, closed).
+class LogUnavailable(Problem):
+    """The log cannot be written at the moment (disk full, I/O error, broker away) or any more (closed).
 
     As the result of an append: it was not acknowledged, though it may be in the log; appending again is safe.
     """
 
     retry_after = 5
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("overloaded", detail)
 
 
 class Mark(NamedTuple):
@@ -52,10 +55,10 @@ class Log(Protocol):
         """
 
     def mark(self, workspaces: Sequence[str] = (), done: Container[str] = frozenset()) -> list[Mark]:
-        """Ends every open segment; what was acknowledged before this call, by any process, lies in the marks.
+        """Ends every open segment: what was acknowledged before this call, by any process, lies in the marks.
 
         `workspaces` are those that a topic's trailers name (a directory's segments know their own); segments
-        in `done` are left out. Raises LogUnavailable when that cannot be had in time.
+        in `done` are left out. Raises LogUnavailable when that cannot be had in time, Overloaded.
         """
 
     def read(self, since: int = 0) -> Iterator[bytes]:

@@ -65,7 +65,7 @@ def test_a_killed_broker_loses_nothing_it_acknowledged(broker: Broker, settings:
                 name = f"{thread}-{number}"
                 try:
                     log.append([events(name)]).result(30)
-                except Overloaded:
+                except (LogUnavailable, Overloaded):
                     continue  # the same one again, as a client would
                 acknowledged.append(name)
                 number += 1
