@@ -97,7 +97,8 @@ SELECT
 FROM kintsugi_store.current_profiles AS p
 LEFT JOIN (
     SELECT m.workspace AS workspace, m.profile_id AS profile_id,
-           mapSort(mapApply((k, v) -> (k, arraySort(v)), groupUniqArrayMap(map(CAST(i.namespace, 'String'), i.mask)))) AS masked
+           mapSort(mapApply((namespace, members) -> (namespace, arraySort(arrayMap(member -> member.2, members))),
+               groupUniqArrayMap(map(CAST(i.namespace, 'String'), (i.identifier_id, i.mask))))) AS masked
     FROM kintsugi_store.identifiers AS i
     INNER JOIN kintsugi_store.current_members AS m ON i.workspace = m.workspace AND i.identifier_id = m.identifier_id
     GROUP BY workspace, profile_id
@@ -114,7 +115,7 @@ CREATE OR REPLACE VIEW kintsugi.profile_identifiers (
     first_day     Date32 COMMENT 'First day on which it was seen',
     last_day      Date32 COMMENT 'Last day on which it was seen'
 )
-COMMENT 'Every identifier with the profile it belongs to'
+COMMENT 'Every identifier with the profile it belongs to, once that profile is computed'
 AS
 WITH members AS (
     SELECT workspace, profile_id, identifier_id, 'member' AS state
