@@ -1,0 +1,116 @@
+"""Tests that can fail: the product is broken on purpose, in a copy, and the named test must go red.
+
+Each sabotage is one replacement of text that occurs exactly once, so a change of the code that makes it meaningless is
+noticed. That the same tests pass on the product as it is, the rest of the suite shows.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+class Sabotage(NamedTuple):
+    """What is done to which file, and who must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    noticed_by: str
+
+
+STEPS = "tests/laws/test_step_laws.py::"
+SABOTAGES = [
+    Sabotage(
+        "deduplication off", "pipelines/normalize.py",
+        "eid = event_id(self.pepper, record.workspace, body)",
+        "eid = event_id(self.pepper, record.workspace, body + str(len(out['events'])).encode())",
+        STEPS + "test_a_duplicate_event_counts_once",
+    ),
+    Sabotage(
+        "fsync off", "pipelines/log/segment.py",
+        "        os.fdatasync(fd)", "        pass",
+        "tests/faults/test_log_directory.py::test_after_a_failed_fsync_the_file_is_never_synced_again",
+    ),
+    Sabotage(
+        "told before durable", "pipelines/land.py",
+        "        tables = unpack(bodies)\n", "        tables = unpack(bodies)\n        yield from self._tell(tables)\n",
+        STEPS + "test_nothing_is_told_before_it_is_durable",
+    ),
+    Sabotage(
+        "module-level cache", "pipelines/normalize.py",
+        "self._sent: dict[str, int] = {}", "self._sent: dict[str, int] = vars(re).setdefault('_sent', {})",
+        STEPS + "test_a_new_attempt_sends_links_anew",
+    ),
+    Sabotage(
+        "no reconciliation after a restore", "pipelines/resolve.py",
+        "        self._must_reconcile = True", "        self._must_reconcile = False",
+        STEPS + "test_a_restore_repairs_what_a_dead_attempt_wrote",
+    ),
+    Sabotage(
+        "caps ignored", "scoring/caps.py",
+        "room = np.maximum(cap.most - before, 0)", "room = np.maximum(cap.most - 0 * before, 0)",
+        STEPS + "test_caps_hold_over_all_identifiers_of_a_profile",
+    ),
+    Sabotage(
+        "wall clock in a score", "pipelines/score.py",
+        "Ruleset.from_json(ruleset), self._date)", "Ruleset.from_json(ruleset), self._now() // 86_400_000_000)",
+        STEPS + "test_scores_are_those_of_the_date_in_force",
+    ),
+    Sabotage(
+        "subject ignored", "scoring/facts.py",
+        'return f"identifier_id = arrayFirst(i -> i NOT IN {excluded}, {usable})"', 'return "1"',
+        STEPS + "test_an_event_counts_for_its_subject_alone",
+    ),
+    Sabotage(
+        "trailer recorded at its first copy", "pipelines/resolve.py",
+        "if len(senders) < self._slots:", "if len(senders) < 1:",
+        STEPS + "test_a_trailer_is_recorded_after_all_slots_sent_their_copy",
+    ),
+    Sabotage(
+        "workspaces share their ids", "schemas/ids.py",
+        "hashed = blake2b(_prefixed(kind.encode()), digest_size=16, key=pepper)",
+        "hashed = blake2b(_prefixed(kind.encode()), digest_size=16)",
+        STEPS + "test_equal_events_of_two_workspaces_share_no_id",
+    ),
+    Sabotage(
+        "rank reversed", "identity/rules.py",
+        "return (weaker.strength, -last if weaker.rule.keep == \"latest\" else first, a, b)",
+        "return (-weaker.strength, -last if weaker.rule.keep == \"latest\" else first, a, b)",
+        "tests/laws/test_identity_function.py::test_it_equals_the_oracle",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tracked files of the checkout, in a folder of their own."""
+    target = tmp_path_factory.mktemp("sabotaged")
+    for folder in ("api", "identity", "kintsugi", "pipelines", "schemas", "scoring", "store", "tests"):
+        shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", target)
+    return target
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda s: s.name.replace(" ", "-"))
+def test_the_named_test_notices(copy: Path, sabotage: Sabotage) -> None:
+    path = copy / sabotage.file
+    original = path.read_text()
+    assert original.count(sabotage.old) == 1, "the sabotage does not fit the code any more"
+    path.write_text(original.replace(sabotage.old, sabotage.new))
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", sabotage.noticed_by],
+            cwd=copy, capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+    finally:
+        path.write_text(original)
+    assert run.returncode == 1, run.stdout[-3000:] + run.stderr[-1000:]
+    assert "FAILED" in run.stdout, run.stdout[-3000:]
+    assert "fixture" not in run.stdout.rsplit("short test summary", 1)[-1], run.stdout[-3000:]
