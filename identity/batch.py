@@ -5,56 +5,14 @@ when no fast path decides a link of it; whatever touches a dirty cluster makes t
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
 
-from identity.evidence import Link, Override, Pair, Sighting
-from identity.limits import Refusal
-from identity.records import Cluster, Couple, Identifier, IdentityRow, State
+from identity.changes import Cause, Changes, Move
+from identity.evidence import Link, Override, Sighting
+from identity.records import Cluster, Couple, Identifier, State, stored_refusal
 from identity.region import Region
 from identity.rules import IdentityRules, Rank
 from identity.working_set import WorkingSet
 from schemas.ids import ordered
-
-Cause = Literal["link", "override", "expiry", "sharing", "date"]
-
-
-class Move(NamedTuple):
-    """An identifier went from one profile to another, as the journal tells it."""
-
-    identifier: str
-    from_profile: str
-    to_profile: str
-    cause: str
-    evidence: str
-    """The identifiers concerned, separated by a space."""
-
-
-@dataclass
-class Changes:
-    """What one call changed, row by row; all empty when nothing did.
-
-    `clusters`: profile_id → members ascending, of two and more; () where there is none any more: the profile
-    joined another, or its founding identifier is left alone (`current` tells which). `refused`: None where a
-    link is refused no longer. `touched`: identifiers seen with one that became shared; their rows may stand,
-    but events may now count for them.
-    """
-
-    identifiers: dict[str, IdentityRow] = field(default_factory=dict)
-    clusters: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    excluded: dict[str, str] = field(default_factory=dict)
-    refused: dict[Pair, Refusal | None] = field(default_factory=dict)
-    moves: list[Move] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-
-    def append(self, later: "Changes") -> None:
-        """Take in what changed afterwards."""
-        self.identifiers |= later.identifiers
-        self.clusters |= later.clusters
-        self.excluded |= later.excluded
-        self.refused |= later.refused
-        self.moves += later.moves
-        self.touched |= later.touched
 
 
 class Batch:
@@ -106,17 +64,17 @@ class Batch:
 
     def _look_again(self, a: str, b: str, what: str) -> None:
         """The day has come on which the pair may lose its `link` or its `override`."""
-        couple, x, y = self.set.couple(a, b), self.set.identifier(a), self.set.identifier(b)
-        if not (x.is_usable and y.is_usable):
+        couple = self.set.couple(a, b)
+        if not couple.is_usable:
             return
         if what == "override":
             if self.set.verb(couple) == "none":
-                self._changed_at_will(couple, x, y, "expiry")
+                self._changed_at_will(couple, "expiry")
         elif not self._await_expiry(couple) and not self.set.is_edge(couple):
             if couple.refusal:
                 couple.refusal = None
-            elif x.profile == y.profile:
-                self._soil(x.profile, "expiry", f"{a} {b}")
+            elif couple.x.profile == couple.y.profile:
+                self._soil(couple.x.profile, "expiry", f"{a} {b}")
 
     def finish(self) -> Changes:
         """Settle what is dirty, write the state, tell what changed."""
@@ -125,8 +83,7 @@ class Batch:
         for identifier in self.set.identifiers.values():
             self._tell_identifier(identifier, changes)
         for pair, couple in self.set.couples.items():
-            before = Couple(*pair, couple.stored).refusal if couple.stored else None
-            if couple.refusal != before:
+            if couple.refusal != stored_refusal(couple.stored):
                 changes.refused[pair] = couple.refusal
         for profile, before_members in self.set.published.items():
             members = self.set.published_members(profile)
@@ -167,9 +124,9 @@ class Batch:
             identifier.exclusion = "blocked"
             return
         for other in list(self.set.neighbours(identifier)):
-            couple, far = self.set.couple(*ordered(identifier.id, other)), self.set.identifier(other)
-            if far.is_usable and self.set.verb(couple) != "none":
-                self._changed_at_will(couple, identifier, far, "override")
+            couple = self.set.couple(*ordered(identifier.id, other))
+            if couple.is_usable and self.set.verb(couple) != "none":
+                self._changed_at_will(couple, "override")
 
     def _refound(self, identifier: Identifier) -> None:
         """A member was seen earlier than known: the cluster may now be named by it."""
@@ -203,13 +160,13 @@ class Batch:
         if couple.record() is None and x.is_usable and y.is_usable:
             self.set.make_neighbours(x, y)
         couple.first = couple.last = day
-        overflowing = [
-            end for end, far, counts in ((x, y, x_counts), (y, x, y_counts)) if counts and _count(end, far)
-        ]
-        for end in overflowing:
-            self._share(end)
-        if x.is_usable and y.is_usable and self._await_expiry(couple):
-            self._insert(couple, x, y)
+        x_overflows, y_overflows = x_counts and _count(x, y), y_counts and _count(y, x)
+        if x_overflows:
+            self._share(x)
+        if y_overflows:
+            self._share(y)
+        if couple.is_usable and self._await_expiry(couple):
+            self._insert(couple)
 
     def _counts(self, end: Identifier, far: Identifier) -> bool:
         """True when `far` is of a namespace that decides whether `end` is shared."""
@@ -217,40 +174,39 @@ class Batch:
 
     def _seen_again(self, couple: Couple, day: int) -> None:
         """A pair is seen on a day outside those known: its rank betters, or it comes back to life."""
-        x, y = self.set.identifier(couple.a), self.set.identifier(couple.b)
         assert couple.first is not None
         assert couple.last is not None
-        if not (x.is_usable and y.is_usable):
+        if not couple.is_usable:
             return
         was_live = self.set.is_live(couple)
         couple.first, couple.last = min(couple.first, day), max(couple.last, day)
         if not was_live:
             was_live = self._await_expiry(couple)
         if was_live:
-            self._insert(couple, x, y)
+            self._insert(couple)
 
     def _override(self, override: Override) -> None:
         """A steward's word; it changes something when it is the newest of its pair."""
         a, b = ordered(override.a, override.b)
-        couple, x, y = self.set.couple(a, b), self.set.identifier(a), self.set.identifier(b)
+        couple = self.set.couple(a, b)
         known = couple.override
         if a == b or (known and (override.at, override.id) <= (known[1], known[2])):
             return
-        if couple.record() is None and not (x.exclusion or y.exclusion):
-            self.set.make_neighbours(x, y)
+        if couple.record() is None and not (couple.x.exclusion or couple.y.exclusion):
+            self.set.make_neighbours(couple.x, couple.y)
         before = self.set.verb(couple)
         couple.override = (override.verb, override.at, override.id, override.expires_on)
         if override.expires_on is not None and override.expires_on > self._date:
             self.set.wait("due", override.expires_on, (a, b, "override"))
-        if x.is_usable and y.is_usable and self.set.verb(couple) != before:
-            self._changed_at_will(couple, x, y, "override")
+        if couple.is_usable and self.set.verb(couple) != before:
+            self._changed_at_will(couple, "override")
 
-    def _changed_at_will(self, couple: Couple, x: Identifier, y: Identifier, cause: Cause) -> None:
+    def _changed_at_will(self, couple: Couple, cause: Cause) -> None:
         """An override of the pair began or ceased to hold."""
         if not self.set.is_edge(couple):
             couple.refusal = None
-        for end in (x, y):
-            self._soil(end.profile, cause, f"{couple.a} {couple.b}")
+        for end in (couple.x, couple.y):
+            self._soil(end.profile, cause, " ".join(couple.pair))
 
     def _share(self, identifier: Identifier) -> None:
         """An identifier has become shared, for good: it leaves its cluster and forgets its neighbours."""
@@ -273,7 +229,7 @@ class Batch:
         if expires is None:
             return True
         if self._date < expires:
-            self.set.wait("due", expires, (couple.a, couple.b, "link"))
+            self.set.wait("due", expires, (*couple.pair, "link"))
         return self._date < expires
 
     # clusters
@@ -290,12 +246,12 @@ class Batch:
                 identifier.profile = profile
                 self._causes[member] = why
 
-    def _insert(self, couple: Couple, x: Identifier, y: Identifier) -> None:
+    def _insert(self, couple: Couple) -> None:
         """A live link is new, or its rank is better: the fast paths."""
-        if x.profile == y.profile:
+        if couple.x.profile == couple.y.profile:
             return
-        evidence = f"{couple.a} {couple.b}"
-        one, two = self.set.cluster(x.profile), self.set.cluster(y.profile)
+        evidence = " ".join(couple.pair)
+        one, two = self.set.cluster(couple.x.profile), self.set.cluster(couple.y.profile)
         if one.profile not in self._dirty and two.profile not in self._dirty:
             refusal = self.set.refusal(one, two)
             at = self.set.rank(couple)
@@ -311,6 +267,8 @@ class Batch:
 
     def _disturbs(self, one: Cluster, two: Cluster) -> bool:
         """True when their union may change the reason for which links of either are refused."""
+        if not (one.contested or two.contested):
+            return False
         counts = self._limits.joined(one.counts, two.counts)
         return (one.contested and (counts != one.counts or bool(two.nevers))) or (
             two.contested and (counts != two.counts or bool(one.nevers))

@@ -16,11 +16,12 @@ too, so at any moment the clean ones are exact for the evidence without what is 
 
 from collections.abc import Iterable
 
-from identity.batch import Batch, Changes, Move
+from identity.batch import Batch
+from identity.changes import Changes, Move
 from identity.clusters import clusters
 from identity.evidence import Link, Override, Sighting
 from identity.limits import Refusal
-from identity.records import Couple, Identifier, IdentityRow, MemoryState, State
+from identity.records import Identifier, IdentityRow, MemoryState, State, stored_refusal
 from identity.rules import IdentityRules
 from schemas.ids import ordered
 
@@ -101,7 +102,7 @@ class Resolver:
 
     def refusal(self, a: str, b: str) -> Refusal | None:
         """Why the pair is refused; None when it is not."""
-        return Couple(a, b, self._state.get(f"l:{a}:{b}")).refusal
+        return stored_refusal(self._state.get(f"l:{a}:{b}"))
 
 
 class _Check:

@@ -6,7 +6,7 @@ link is accepted, whether it has expired) is not kept; a refusal is, as it was p
 
 from typing import Any, NamedTuple, Protocol
 
-from identity.evidence import Pair
+from identity.evidence import Pair, Verb
 from identity.limits import Refusal, Vector
 from identity.rules import IdentityRules, KindFacts, Rank
 
@@ -96,29 +96,45 @@ class Identifier:
 
 
 class Couple:
-    """A pair of identifiers: its link (days are None without one), override and published refusal."""
+    """A pair of identifiers, the smaller id first: its link, its override, its published refusal.
 
-    __slots__ = ("a", "b", "first", "last", "override", "refusal", "stored")
+    `first` and `last` are the days of its link, None without one.
+    """
 
-    def __init__(self, a: str, b: str, stored: tuple[Any, ...] | None) -> None:
-        self.a = a
-        self.b = b
+    __slots__ = ("first", "last", "override", "refusal", "stored", "x", "y")
+
+    def __init__(self, x: Identifier, y: Identifier, stored: tuple[Any, ...] | None) -> None:
+        self.x = x
+        self.y = y
         self.stored = stored
         self.first: int | None
         self.last: int | None
         self.first, self.last = stored[:2] if stored else (None, None)
-        self.refusal: Refusal | None = None
-        self.override: tuple[str, int, str, int | None] | None = None
+        self.refusal = stored_refusal(stored)
+        self.override: tuple[Verb, int, str, int | None] | None
         """verb, at, id, expires_on of the newest."""
-        if stored and len(stored) > 2:
-            self.refusal = Refusal(*stored[2]) if stored[2] else None
-            self.override = stored[3]
+        self.override = stored[3] if stored and len(stored) > 2 else None
+
+    @property
+    def pair(self) -> Pair:
+        """The two ids."""
+        return (self.x.id, self.y.id)
+
+    @property
+    def is_usable(self) -> bool:
+        """True when both ends cluster."""
+        return self.x.is_usable and self.y.is_usable
 
     def record(self) -> tuple[Any, ...] | None:
         """Its value in the state; short for the many links that are nothing but seen."""
         if self.refusal or self.override:
             return (self.first, self.last, self.refusal and tuple(self.refusal), self.override)
         return None if self.first is None else (self.first, self.last)
+
+
+def stored_refusal(stored: tuple[Any, ...] | None) -> Refusal | None:
+    """The refusal that a pair's value in the state holds."""
+    return Refusal(*stored[2]) if stored and len(stored) > 2 and stored[2] else None
 
 
 class Cluster:

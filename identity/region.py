@@ -55,10 +55,10 @@ class Region:
     def _rim(self, region: dict[str, None], inner: list[str]) -> list[str]:
         """Clusters outside the region that a pair of its members reaches."""
         reached = dict.fromkeys(
-            self._set.identifier(end).profile
+            end.profile
             for identifier in inner
             for couple in self._couples_at(identifier)
-            for end in (couple.a, couple.b)
+            for end in (couple.x, couple.y)
         )
         return [profile for profile in reached if profile not in region]
 
@@ -81,16 +81,17 @@ class Region:
         links: list[tuple[Rank, str, str]] = []
         for identifier in nodes:
             for couple in self._couples_at(identifier):
-                if couple.a != identifier or couple.b not in nodes:
+                a, b = couple.pair
+                if a != identifier or b not in nodes:
                     continue
                 verb = self._set.verb(couple)
                 if verb == "force":
                     assert couple.override
-                    forces.append((couple.override[1], couple.override[2], (couple.a, couple.b)))
+                    forces.append((couple.override[1], couple.override[2], (a, b)))
                 elif verb == "never":
-                    nevers.append((couple.a, couple.b))
+                    nevers.append((a, b))
                 if self._set.is_live(couple):
-                    links.append((self._set.rank(couple), couple.a, couple.b))
+                    links.append((self._set.rank(couple), a, b))
         units = {identifier: self._set.identifier(identifier).facts.unit for identifier in nodes}
         forced = [pair for _, _, pair in sorted(forces, reverse=True)]
         return arrange(units, forced, nevers, sorted(links), self._set.rules.limits)
@@ -118,8 +119,8 @@ class Region:
         """Say anew which pairs of the region are refused, and why."""
         for identifier in inner:
             for couple in self._couples_at(identifier):
-                one = self._set.cluster(self._set.identifier(couple.a).profile)
-                two = self._set.cluster(self._set.identifier(couple.b).profile)
+                one = self._set.cluster(couple.x.profile)
+                two = self._set.cluster(couple.y.profile)
                 couple.refusal = None
                 if one is not two and self._set.is_edge(couple):
                     couple.refusal = self._set.refusal(one, two)

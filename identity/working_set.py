@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from identity.clusters import refusal_between
-from identity.evidence import Pair
+from identity.evidence import Pair, Verb
 from identity.limits import Refusal
 from identity.records import Cluster, Couple, Identifier, State
 from identity.rules import IdentityRules, Rank, expiry_day, rank
@@ -67,7 +67,8 @@ class WorkingSet:
         """The pair, a new one when it is not known; `a` is the smaller id."""
         found = self.couples.get((a, b))
         if found is None:
-            found = self.couples[a, b] = Couple(a, b, self._state.get(f"l:{a}:{b}"))
+            stored = self._state.get(f"l:{a}:{b}")
+            found = self.couples[a, b] = Couple(self.identifier(a), self.identifier(b), stored)
         return found
 
     def days(self, a: str, b: str) -> tuple[int, int] | None:
@@ -119,7 +120,7 @@ class WorkingSet:
                 self.published[cluster.profile] = ()
             self.clusters[cluster.profile] = cluster
 
-    def verb(self, couple: Couple) -> str:
+    def verb(self, couple: Couple) -> Verb:
         """Verb of the override that holds for the pair; `none` without one."""
         if couple.override is None:
             return "none"
@@ -136,7 +137,7 @@ class WorkingSet:
     def expiry(self, couple: Couple) -> int | None:
         """First day on which the pair's link no longer counts, None when it never expires."""
         assert couple.last is not None
-        return expiry_day(self.identifier(couple.a).facts, self.identifier(couple.b).facts, couple.last)
+        return expiry_day(couple.x.facts, couple.y.facts, couple.last)
 
     def is_edge(self, couple: Couple) -> bool:
         """True when something speaks for joining the pair: a live link or a force-link."""
@@ -146,16 +147,18 @@ class WorkingSet:
         """Rank of the pair's link."""
         assert couple.first is not None
         assert couple.last is not None
-        a, b = couple.a, couple.b
-        return rank(a, b, self.identifier(a).facts, self.identifier(b).facts, couple.first, couple.last)
+        x, y = couple.x, couple.y
+        return rank(x.id, y.id, x.facts, y.facts, couple.first, couple.last)
 
     def refusal(self, one: Cluster, two: Cluster) -> Refusal | None:
         """What stands against joining two clusters."""
-        crossing = (
-            ordered(member, far)
-            for member, far in one.nevers
-            if two.nevers and self.identifier(far).profile == two.profile
-        )
+        crossing: Iterable[Pair] = ()
+        if one.nevers and two.nevers:
+            crossing = [
+                ordered(member, far)
+                for member, far in one.nevers
+                if self.identifier(far).profile == two.profile
+            ]
         return refusal_between(crossing, one.counts, two.counts, self.rules.limits)
 
     def wait(self, name: str, day: int, item: tuple[Any, ...], *, once: bool = False) -> None:
@@ -189,13 +192,13 @@ class WorkingSet:
             put(mark, 1) if holds else delete(mark)
         for identifier in self.identifiers.values():
             self._flush_identifier(identifier)
-        for couple in self.couples.values():
+        for (a, b), couple in self.couples.items():
             record = couple.record()
             if record is None:
                 if couple.stored is not None:
-                    delete(f"l:{couple.a}:{couple.b}")
+                    delete(f"l:{a}:{b}")
             elif record != couple.stored:
-                put(f"l:{couple.a}:{couple.b}", record)
+                put(f"l:{a}:{b}", record)
         for profile, cluster in self.clusters.items():
             self._flush_cluster(profile, cluster)
 
