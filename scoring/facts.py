@@ -4,8 +4,8 @@ Each statement reads an external table `touched (profile_id String, identifier_i
 identifier of every profile asked for. Invariants: an event counts once, for the profile of its subject (the
 first of its usable identifiers, by strength, that is not excluded), and only rows of subjects leave the
 store; copies of a fact that were not merged yet are folded, times and days to their minimum; only days up
-to the date count. `excluded` is SQL, `(SELECT identifier_id ...)`, where the excluded identifiers are not those that
-the store holds for the generation.
+to the date count. `excluded` is SQL, `(SELECT identifier_id ...)`, where the excluded identifiers are not
+those that the store holds for the generation.
 """
 
 from scoring.compile import Usability, usable_sql
@@ -62,9 +62,8 @@ def traits_select(
     seen = "(seen_at, said_by, said.1)"
     return f"""SELECT profile_id, name, newest.1 AS value, newest.2 AS is_sealed, event_id, first_value
 FROM (
-    SELECT t.profile_id AS profile_id, name, argMax(said, {seen}) AS newest, argMax(said_by, {seen}) AS
-    event_id,
-        argMinIf(said.1, {seen}, said.3 = 0) AS first_value
+    SELECT t.profile_id AS profile_id, name, argMax(said, {seen}) AS newest,
+        argMax(said_by, {seen}) AS event_id, argMinIf(said.1, {seen}, said.3 = 0) AS first_value
     FROM (
         SELECT identifier_id, name, event_id AS said_by, min(occurred_at) AS seen_at, min(day) AS said_day,
             max((value, is_sealed, is_unset)) AS said, any({usable}) AS usable
@@ -82,9 +81,10 @@ WHERE newest.3 = 0"""
 def _hits(workspace: str, generation: str, which: str, touched: str, excluded: str) -> str:
     """Hits of touched subjects, copies folded: identifier_id, rule, event_id, hit_at, hit_day, amount."""
     return f"""
-    SELECT identifier_id, rule, event_id, min(occurred_at) AS hit_at, min(day) AS hit_day, any(amount) AS
-    amount FROM kintsugi_store.rule_hits WHERE workspace = {quote(workspace)} AND generation =
-    {quote(generation)} AND {which}
+    SELECT identifier_id, rule, event_id, min(occurred_at) AS hit_at, min(day) AS hit_day,
+        any(amount) AS amount
+    FROM kintsugi_store.rule_hits
+    WHERE workspace = {quote(workspace)} AND generation = {quote(generation)} AND {which}
       AND identifier_id IN (SELECT identifier_id FROM {touched})
       AND {_is_subject(workspace, generation, "identifiers", excluded)}
     GROUP BY identifier_id, rule, event_id
