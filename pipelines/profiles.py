@@ -23,9 +23,9 @@ from store.client import Store
 Indexes = npt.NDArray[np.int64]
 
 _TEXTS = pa.map_(pa.utf8(), pa.utf8())
-_NAMESPACES = """SELECT DISTINCT t.profile_id AS profile_id, i.namespace AS namespace
-FROM (SELECT identifier_id, any(namespace) AS namespace FROM kintsugi_store.identifiers WHERE workspace = {w:String}
-    AND identifier_id IN (SELECT identifier_id FROM touched) GROUP BY identifier_id) AS i
+_HELD = """SELECT t.profile_id AS profile_id, i.namespace AS namespace, i.mask AS mask
+FROM (SELECT identifier_id, any(namespace) AS namespace, any(mask) AS mask FROM kintsugi_store.identifiers
+    WHERE workspace = {w:String} AND identifier_id IN (SELECT identifier_id FROM touched) GROUP BY identifier_id) AS i
 INNER JOIN touched AS t ON i.identifier_id = t.identifier_id"""
 _PROFILES_OF = """SELECT t.identifier_id AS identifier_id, m.profile_id AS profile_id, m.state AS state
 FROM touched AS t LEFT JOIN (
@@ -125,7 +125,8 @@ class Profiles:
         columns["points"], columns["decaying"] = result.points, result.decaying
         next_change = np.minimum(result.next_change_on, columns.pop("next_day"))
         columns["next_change_on"] = pa.array(next_change, pa.int32(), mask=next_change == NEVER).cast(DAY)
-        columns["identity_points"] = self._fit(ids, columns, touched)
+        columns["identifiers"] = self._identifiers(ids, self._ask(_HELD, touched=touched))
+        columns["identity_points"] = self._fit(ids, columns)
         return self._row_table(ids, columns, version)
 
     def _activity(self, ids: list[str], found: pa.Table) -> dict[str, Any]:
@@ -174,23 +175,34 @@ class Profiles:
         keys, values = rows["name"].combine_chunks(), rows[value].combine_chunks()
         return pa.MapArray.from_arrays(offsets, keys.cast(pa.utf8()), values.cast(pa.utf8())).cast(_TEXTS)
 
-    def _fit(self, ids: list[str], columns: Mapping[str, Any], touched: pa.Table) -> pa.MapArray:
+    @staticmethod
+    def _identifiers(ids: list[str], held: pa.Table) -> pa.MapArray:
+        """Masks by namespace and profile."""
+        held = held.sort_by([(name, "ascending") for name in ("profile_id", "namespace", "mask")])
+        at = _index(ids, held["profile_id"]).to_numpy()
+        namespaces = held["namespace"].cast(pa.utf8()).combine_chunks()
+        names = namespaces.dictionary_encode().indices.to_numpy()
+        first = np.ones(len(at), bool)  # of its profile and namespace
+        first[1:] = (at[1:] != at[:-1]) | (names[1:] != names[:-1])
+        starts = np.append(np.flatnonzero(first), len(at)).astype(np.int32)
+        masks = pa.ListArray.from_arrays(pa.array(starts), held["mask"].cast(pa.utf8()).combine_chunks())
+        return pa.MapArray.from_arrays(
+            _offsets(len(ids), at[first]), namespaces.filter(pa.array(first)), masks
+        )
+
+    def _fit(self, ids: list[str], columns: Mapping[str, Any]) -> pa.MapArray:
         """Identity points: the store judges the conditions over the rows of this cycle."""
         rules = self._ruleset.scoring
         if not rules.identity:
             return _empty("identity_points", len(ids))
-        held = self._ask(_NAMESPACES, touched=touched).sort_by(
-            [("profile_id", "ascending"), ("namespace", "ascending")]
-        )
-        offsets = _offsets(len(ids), _index(ids, held["profile_id"]).to_numpy())
-        namespaces = held["namespace"].combine_chunks().cast(pa.utf8())
+        held = columns["identifiers"]
         events = columns["trait_events"]
         rows = pa.table(
             {
                 "profile_id": pa.array(ids, pa.utf8()),
                 "traits": columns["traits"],
                 "trait_names": pa.ListArray.from_arrays(events.offsets, events.keys),
-                "identifiers": pa.ListArray.from_arrays(offsets, namespaces),
+                "identifiers": pa.ListArray.from_arrays(held.offsets, held.keys),
                 "event_count": columns["event_count"],
                 **{name: columns[name] for name in ("first_channel", "last_channel", "owner")},
             }

@@ -99,12 +99,14 @@ REFUSED_LINKS = _schema(
 IDENTITY_CHANGES = _schema(
     ("workspace", pa.utf8()), ("generation", pa.utf8()), ("changed_at", TIME), ("identifier_id", ID),
     ("from_profile", ID), ("to_profile", ID), ("cause", pa.utf8()), ("version", pa.uint64()),
+    ("evidence", IDS),
 )  # fmt: skip
 """Journal of merges and splits."""
 
 PROFILE_ROWS = _schema(
     ("workspace", pa.utf8()), ("generation", pa.utf8()), ("profile_id", ID), ("is_tombstone", pa.uint8()),
-    ("members", IDS), ("traits", pa.map_(pa.utf8(), pa.utf8())), ("sealed_traits", pa.map_(pa.utf8(), pa.utf8())),
+    ("members", IDS), ("identifiers", pa.map_(pa.utf8(), IDS)), ("traits", pa.map_(pa.utf8(), pa.utf8())),
+    ("sealed_traits", pa.map_(pa.utf8(), pa.utf8())),
     ("trait_events", pa.map_(pa.utf8(), pa.utf8())), ("points", pa.map_(pa.utf8(), pa.int64())),
     ("decaying", pa.list_(pa.struct([("rule", pa.utf8()), ("day", DAY), ("amount", pa.int64())]))),
     ("identity_points", pa.map_(pa.utf8(), pa.int64())), ("stage", pa.utf8()), ("tags", IDS), ("segments", IDS),

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.identifiers (
     sealed        String                 COMMENT 'Normal form, encrypted (AES-256-GCM, base64); the key is kept outside the store',
     received_at   SimpleAggregateFunction(min, DateTime64(6, 'UTC')) COMMENT 'When it was first received'
 ) ENGINE = AggregatingMergeTree ORDER BY (workspace, identifier_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 256
 COMMENT 'One row per identifier ever seen';
 
 CREATE TABLE IF NOT EXISTS kintsugi_store.sightings (

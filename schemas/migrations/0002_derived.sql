@@ -1,5 +1,6 @@
 -- Derived: a pure function of evidence, ruleset and date. Everything carries its generation, so that a new ruleset
--- is derived beside the live one. Row versions are `epoch << 32 | counter`; the greatest wins.
+-- is derived beside the live one. Row versions are `epoch << 32 | counter`; the greatest wins. Tables that are read by
+-- single keys have small granules: reading a row costs a granule.
 CREATE TABLE IF NOT EXISTS kintsugi_store.rule_hits (
     workspace     LowCardinality(String) COMMENT 'Tenant',
     generation    LowCardinality(String) COMMENT 'Derivation the row belongs to',
@@ -42,7 +43,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.identity_map (
     state         LowCardinality(String) COMMENT 'member, shared or blocked',
     version       UInt64                 COMMENT 'The greatest wins'
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (workspace, generation, identifier_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 256
 COMMENT 'From identifier to profile';
 
 CREATE TABLE IF NOT EXISTS kintsugi_store.clusters (
@@ -52,7 +53,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.clusters (
     members    Array(String)          COMMENT 'identifier_ids, ascending; empty: the profile joined another (tombstone)',
     version    UInt64                 COMMENT 'The greatest wins'
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (workspace, generation, profile_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 256
 COMMENT 'From profile to identifiers, clusters of two and more; others are their own only member';
 
 CREATE TABLE IF NOT EXISTS kintsugi_store.excluded_identifiers (
@@ -96,6 +97,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.profile_rows (
     profile_id     String                 COMMENT 'identifier_id of the founding identifier',
     is_tombstone   UInt8                  COMMENT '1: the profile joined another or lost its evidence; nothing below counts',
     members        Array(String)          COMMENT 'identifier_ids of the profile, ascending',
+    identifiers    Map(String, Array(String)) COMMENT 'Masked identifiers by namespace',
     traits         Map(String, String)    COMMENT 'Current value of each trait that is not sensitive',
     sealed_traits  Map(String, String)    COMMENT 'Current value of each sensitive trait, encrypted',
     trait_events   Map(String, String)    COMMENT 'event_id that each current trait comes from',
@@ -115,7 +117,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.profile_rows (
     next_change_on Nullable(Date32)       COMMENT 'Next day on which time alone changes the row',
     version        UInt64                 COMMENT 'The greatest wins'
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (workspace, generation, profile_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 256, min_bytes_for_wide_part = 1073741824
 COMMENT 'Golden records';
 
 CREATE TABLE IF NOT EXISTS kintsugi_store.progress (

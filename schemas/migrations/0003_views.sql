@@ -84,7 +84,7 @@ SELECT
     p.stage AS stage,
     p.tags AS tags,
     p.segments AS segments,
-    i.masked AS identifiers,
+    p.identifiers AS identifiers,
     p.first_channel AS first_channel,
     p.last_channel AS last_channel,
     p.owner AS owner,
@@ -94,15 +94,7 @@ SELECT
     p.generation AS ruleset,
     p.in_force_on AS as_of,
     p.next_change_on AS next_change_on
-FROM kintsugi_store.current_profiles AS p
-LEFT JOIN (
-    SELECT m.workspace AS workspace, m.profile_id AS profile_id,
-           mapSort(mapApply((namespace, members) -> (namespace, arraySort(arrayMap(member -> member.2, members))),
-               groupUniqArrayMap(map(CAST(i.namespace, 'String'), (i.identifier_id, i.mask))))) AS masked
-    FROM kintsugi_store.identifiers AS i
-    INNER JOIN kintsugi_store.current_members AS m ON i.workspace = m.workspace AND i.identifier_id = m.identifier_id
-    GROUP BY workspace, profile_id
-) AS i ON p.workspace = i.workspace AND p.profile_id = i.profile_id;
+FROM kintsugi_store.current_profiles AS p;
 
 CREATE OR REPLACE VIEW kintsugi.profile_identifiers (
     workspace     String COMMENT 'Tenant',

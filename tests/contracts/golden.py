@@ -127,6 +127,7 @@ class Golden:
         self.profile(phone, [phone], stage="lead")
         self.profile(
             phone, self.anna, version=2, stage="mql", tags=["vip"], segments=["mql-shanghai", "webinar"],
+            identifiers=[("email", ["a***@example.com"]), ("phone", ["138****8001"]), ("wechat_openid", ["****0001"])],
             traits=[("city", "Shanghai")], sealed_traits=[("name", self.keys.seal("安娜".encode()))],
             points=[("webinar", 20_000), ("inactivity", -5_000)], identity_points=[("target_city", 15_000)],
             decaying=[

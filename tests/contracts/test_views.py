@@ -57,16 +57,6 @@ def test_identifiers_are_masked_and_by_namespace(golden: Golden) -> None:
     assert masked == {"phone": ["138****8001"], "email": ["a***@example.com"], "wechat_openid": ["****0001"]}
 
 
-def test_two_identifiers_with_the_same_mask_are_two(store: Store, tmp_path: Path) -> None:
-    golden = Golden(store, tmp_path)
-    ids = [golden.id(("anonymous_id", "", value)) for value in ("c1", "c2")]
-    for iid in ids:
-        golden.insert("identifiers", {"identifier_id": iid, "namespace": "anonymous_id", "mask": "****"})
-    golden.profile(ids[0], ids)
-    golden.in_force()
-    assert rows(golden, "profiles", "identifiers") == [([("anonymous_id", ["****", "****"])],)]
-
-
 def test_sensitive_traits_are_not_in_the_view(golden: Golden) -> None:
     assert dict(rows(golden, "profiles", "profile_id, traits"))[golden.anna[0]] == [("city", "Shanghai")]
 

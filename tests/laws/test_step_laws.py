@@ -1,7 +1,7 @@
 """Promises of single steps, each in the smallest world that can break it."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,11 @@ MakeWorld = Callable[..., World]
 
 
 @pytest.fixture(scope="module")
-def new_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWorld]:
+def new_world(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
     """Worlds of different names on one home, so that they share a store without meeting."""
     home = tmp_path_factory.mktemp("home")
     numbers = itertools.count()
-    yield lambda **rules: World(home, f"step-{next(numbers)}", **rules)
+    return lambda **rules: World(home, f"step-{next(numbers)}", **rules)
 
 
 def page(number: int, day: str = "2026-11-19", **ids: Any) -> dict[str, Any]:
@@ -64,6 +64,16 @@ def test_a_duplicate_event_counts_once(store: Store, new_world: MakeWorld) -> No
     run(store, world, [page(1, **again)])
     (profile,) = profiles(store, world).values()
     assert profile["event_count"] == 1
+
+
+def test_identifiers_are_shown_masked_each_one(store: Store, new_world: MakeWorld) -> None:
+    world = new_world()
+    phones = {
+        "externalIds": [{"id": "138 0013 8001", "type": "phone"}, {"id": "138 1113 8001", "type": "phone"}]
+    }
+    run(store, world, [page(1, userId="anna", context=phones)])
+    (profile,) = profiles(store, world).values()
+    assert dict(profile["identifiers"]) == {"phone": ["138****8001", "138****8001"], "user_id": ["****"]}
 
 
 def test_an_event_counts_for_its_subject_alone(store: Store, new_world: MakeWorld) -> None:
@@ -170,13 +180,13 @@ def test_a_restore_repairs_what_a_dead_attempt_wrote(store: Store, new_world: Ma
     world = new_world()
     job = LocalJob(store, world.home)
     job.run(lines([world.opened("g1"), world.activated("g1"), world.date(DATE)]))
-    checkpoint = dict(job.resolves[world.name]._state.values)  # noqa: SLF001
+    checkpoint = dict(job.resolves[world.name]._state.values)
     u1, u2, a = (
         world.identifier(n, v) for n, v in (("user_id", "u1"), ("user_id", "u2"), ("anonymous_id", "a"))
     )
     late, early = (u1, a, 20_770), (u2, a, 20_760)
 
-    dead = resolver(store, world, job.resolves[world.name]._state)  # type: ignore[arg-type]  # noqa: SLF001
+    dead = resolver(store, world, job.resolves[world.name]._state)  # type: ignore[arg-type]
     for message in evidence(world, late):
         list(dead.on(message))
 
@@ -200,7 +210,7 @@ def test_a_trailer_is_recorded_after_all_slots_sent_their_copy(store: Store, new
     job.run(lines([world.opened("g1"), world.activated("g1"), world.date(DATE)]))
     trailer = Message(world.name, "trailer", "segment-1", "0")
     for slot, recorded in (("0", 0), ("1", 0), ("0", 0), ("2", 1)):
-        job._resolve(trailer._replace(sender=slot))  # noqa: SLF001
+        job._resolve(trailer._replace(sender=slot))
         rows = store.query_rows(
             "SELECT count() FROM kintsugi_store.progress FINAL WHERE workspace = {w:String}",
             {"w": world.name},
