@@ -16,10 +16,27 @@ from pipelines.generations import Ruleset
 from pipelines.messages import Message
 from schemas import arrow, log_record
 from store.client import Store
+from store.overrides import days_of, override_of, overrides_of
+
+__all__ = ["Resolve", "Versions", "days_of", "override_of", "overrides_of"]
 
 BUILD_LINKS = 400_000
 """Stored links that one query reads while a generation is built."""
-_EPOCH_DAY = "1970-01-01"
+_SWITCHED = """
+INSERT INTO kintsugi_store.identity_changes
+    (workspace, generation, changed_at, identifier_id, from_profile, to_profile, cause, version, evidence)
+SELECT {w:String}, {new:String}, fromUnixTimestamp64Micro({now:Int64}, 'UTC'), identifier_id, source, target,
+    'generation', {v:UInt64}, []
+FROM (
+    SELECT identifier_id,
+        maxIf(profile_id, generation = {old:String}) AS was, maxIf(profile_id, generation = {new:String}) AS becomes,
+        if(was = '', identifier_id, was) AS source, if(becomes = '', identifier_id, becomes) AS target
+    FROM kintsugi_store.identity_map FINAL
+    WHERE workspace = {w:String} AND generation IN ({old:String}, {new:String})
+    GROUP BY identifier_id
+)
+WHERE source != target"""
+"""What readers see change when another generation comes into force; without a row an identifier is its own profile."""
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
@@ -40,8 +57,9 @@ class Versions:
 class Resolve:
     """The step for one workspace, without Flink: `state` is a key-value store that the operator backs with Flink's.
 
-    `state` keys: `meta` -> {generation: ruleset JSON}, `date`, `version`, and the keys of each generation's resolver
-    behind a prefix.
+    `state` keys: `meta` -> {generation: ruleset JSON}, `date`, `version`, `active` -> newest activation (at, id,
+    generation), `told` -> generation that the journal follows, and the keys of each generation's resolver behind a
+    prefix.
     """
 
     def __init__(
@@ -132,7 +150,20 @@ class Resolve:
                 del opened[record.generation], self._resolvers[record.generation]
                 self._state.put("meta", opened)
                 self._state.delete_prefix(f"{record.generation}:")
+            elif record.action == "activate":
+                said = (record.at, record.id, record.generation)
+                known = tuple(self._state.get("active") or ())
+                self._state.put("active", max(said, known, key=lambda s: s[:2]))
+            self._tell_switch()
         yield Message(self._workspace, "control", message.body)
+
+    def _tell_switch(self) -> None:
+        """Once the newest activated generation is derived, the journal says what changes with it, and follows it."""
+        active, told = self._state.get("active"), self._state.get("told") or ""
+        if active and active[2] in self._resolvers and active[2] != told:
+            asked = {"new": active[2], "old": told, "now": self._now(), "v": self._versions.next()}
+            self._store.execute(_SWITCHED, {"w": self._workspace, **asked})
+            self._state.put("told", active[2])
 
     # a new generation -------------------------------------------------------------------------------------
 
@@ -185,11 +216,13 @@ class Resolve:
                 for (a, b), refusal in changes.refused.items()
             ],
         )
+        # the journal is what readers were told: of a generation that is not in force they hear nothing
+        moves = changes.moves if generation == self._state.get("told") else []
         self._insert(
             "identity_changes",
             [
-                (*head, now, m.identifier, m.from_profile, m.to_profile, m.cause, version)
-                for m in changes.moves
+                (*head, now, m.identifier, m.from_profile, m.to_profile, m.cause, version, m.evidence.split())
+                for m in moves
             ],
         )
         told = {*changes.identifiers, *changes.clusters, *changes.excluded, *changes.touched}
@@ -269,25 +302,3 @@ class Prefixed:
     def delete(self, key: str) -> None:
         """Forget the key."""
         self._state.delete(self._prefix + key)
-
-
-def days_of(date: str) -> int:
-    """Days since 1970-01-01 of an ISO date."""
-    from datetime import date as calendar
-
-    return calendar.fromisoformat(date).toordinal() - calendar.fromisoformat(_EPOCH_DAY).toordinal()
-
-
-def override_of(record: log_record.Override) -> Override:
-    """The evidence that an override record is."""
-    expires_on = days_of(record.expires_on) if record.expires_on else None
-    return Override(record.a, record.b, record.verb, record.at, record.id, expires_on)
-
-
-def overrides_of(store: Store, workspace: str) -> list[Override]:
-    """Every override that was ever said in the workspace; which of them holds is decided by (at, id)."""
-    rows = store.query_rows(
-        "SELECT body FROM kintsugi_store.control_records FINAL WHERE workspace = {w:String} AND kind = 'override'",
-        {"w": workspace},
-    )
-    return [override_of(_decode(body)) for (body,) in rows]
