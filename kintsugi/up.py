@@ -49,7 +49,8 @@ def detached(settings: Settings, say: Say) -> Endpoints:
         seen = output.tell()
         child = subprocess.Popen(
             [sys.executable, "-m", "kintsugi.cli", "up"],
-            env=dict(os.environ) | {"PYTHONPATH": child_environment(settings)["PYTHONPATH"]},
+            env=dict(os.environ)
+            | {"KINTSUGI_HOME": str(settings.home), "PYTHONPATH": child_environment(settings)["PYTHONPATH"]},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
