@@ -172,7 +172,7 @@ def test_a_point_lookup_in_the_view_uses_the_primary_key(golden: Golden) -> None
         )
     )
     reads = plan.split("ReadFromMergeTree (kintsugi_store.profile_rows)")[1:]
-    assert len(reads) == 2  # the record, and its members for the masks
+    assert len(reads) == 1
     for read in reads:
         condition = next(line for line in read.splitlines() if "Condition:" in line)
         assert "profile_id in" in condition

@@ -69,7 +69,7 @@ def test_a_duplicate_event_counts_once(store: Store, new_world: MakeWorld) -> No
 def test_identifiers_are_shown_masked_each_one(store: Store, new_world: MakeWorld) -> None:
     world = new_world()
     phones = {
-        "externalIds": [{"id": "138 0013 8001", "type": "phone"}, {"id": "138 1113 8001", "type": "phone"}]
+        "externalIds": [{"id": "138 2213 8001", "type": "phone"}, {"id": "138 1113 8001", "type": "phone"}]
     }
     run(store, world, [page(1, userId="anna", context=phones)])
     (profile,) = profiles(store, world).values()
