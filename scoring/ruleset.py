@@ -27,7 +27,7 @@ MAX_POINTS = 100_000_000
 """Most points of one hit, in thousandths."""
 MAX_RULES = 200
 MAX_SQL = 150_000
-"""Characters of all conditions as SQL; the store takes statements of 256 KiB."""
+"""Bytes of all conditions as SQL; the store takes statements of 256 KiB."""
 MAX_HALF_LIFE = 730
 ACTIVITY = "*"
 """Built-in rule that every event of a person matches, with amount 0."""
@@ -165,7 +165,7 @@ def _rules(place: Place | None, read_rule: Callable[[Place], _Rule]) -> tuple[_R
         if rule.name in rules:
             item.refuse(f"there is another rule {rule.name}")
         rules[rule.name] = rule
-        if len(rules) > MAX_RULES or sum(len(r.condition_sql()) for r in rules.values()) > MAX_SQL:
+        if len(rules) > MAX_RULES or sum(len(r.condition_sql().encode()) for r in rules.values()) > MAX_SQL:
             item.refuse(f"more than {MAX_RULES} rules, or conditions that are too long together")
     return tuple(rules.values())
 

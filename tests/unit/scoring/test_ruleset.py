@@ -128,6 +128,7 @@ def test_too_many_or_too_long_rules_are_refused() -> None:
     rule = '- {{name: r{0}, event: E, points: 1, where: "{1}"}}'
     many = "\n".join(rule.format(i, "true") for i in range(201))
     long = "\n".join(rule.format(i, " OR ".join([f"event = '{'a' * 90}'"] * 30)) for i in range(60))
-    for rules in (many, long):
+    wide = "\n".join(rule.format(i, f"event = '{'金' * 1500}'") for i in range(40))
+    for rules in (many, long, wide):
         with pytest.raises(Problem, match="too long together"):
             parse_scoring(f"behaviour:\n  rules:\n  {rules.replace(chr(10), chr(10) + '  ')}\n")
