@@ -259,6 +259,21 @@ def sql(
 
 
 @app.command()
+def migrate(
+    show: Annotated[bool, typer.Option("--show", help="Print every statement instead of running it.")] = False,
+) -> None:
+    """Bring the store to the newest form of its tables and views; `up` does it too."""
+    from store.migrate import ddl, migrate
+
+    cluster = _settings().store_cluster
+    if show:
+        _say(";\n\n".join(ddl(cluster)) + ";")
+        return
+    settings, store = _store()
+    _say(f"applied: {', '.join(migrate(store, cluster=settings.store_cluster)) or 'nothing, all is there'}")
+
+
+@app.command()
 def digest(
     workspace: WorkspaceOption,
     date: Annotated[str | None, typer.Option(help="Derive the digest of this day from evidence.")] = None,

@@ -81,9 +81,24 @@ def running(settings: Settings) -> Endpoints | None:
     return endpoints if endpoints and is_alive(endpoints.supervisor) else None
 
 
+def elsewhere(settings: Settings) -> Endpoints | None:
+    """Endpoints that the settings name where the parts run on other machines; None where they run here."""
+    if not settings.is_distributed:
+        return None
+    kept = read(settings)
+    return Endpoints(
+        phase="elsewhere",
+        supervisor=kept.supervisor if kept else ProcessEntry(0, "", "stopped"),
+        store=settings.store_url,
+        flink=settings.flink_url,
+        kafka=settings.kafka_bootstrap,
+        job=kept.job if kept else JobEntry(),
+    )
+
+
 def require_running(settings: Settings) -> Endpoints:
     """Endpoints of the running stack; Problem that names the remedy when there is none."""
-    endpoints = running(settings)
+    endpoints = running(settings) or elsewhere(settings)
     if endpoints is None:
         raise Problem("bad_request", f"No stack runs for {settings.home}; start it with `kintsugi up`.")
     return endpoints

@@ -68,14 +68,43 @@ def child_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def python_jar() -> Path:
+    """The jar that carries PythonDriver and the Python operators."""
+    return next((pyflink_home() / "opt").glob("flink-python-*.jar"))
+
+
+def link_jars(lib: Path, extra: tuple[Path, ...]) -> None:
+    """Make `lib` the lib folder of a cluster: Flink's own jars, flink-python and `extra`."""
+    lib.mkdir(parents=True)
+    for jar in [*(pyflink_home() / "lib").glob("*.jar"), python_jar(), *extra]:
+        (lib / jar.name).symlink_to(jar)
+
+
+def flink_environment(settings: Settings, conf: Path, lib: Path) -> dict[str, str]:
+    """Environment of a JobManager (which starts the Python driver with it) or a TaskManager."""
+    home = pyflink_home()
+    return child_environment(settings) | {
+        "FLINK_HOME": str(home),
+        "FLINK_CONF_DIR": str(conf),
+        "FLINK_LIB_DIR": str(lib),
+        "FLINK_OPT_DIR": str(home / "opt"),
+        "FLINK_PLUGINS_DIR": str(home / "plugins"),
+        "FLINK_BIN_DIR": str(home / "bin"),
+        "FLINK_LOG_DIR": str(settings.logs),
+    }
+
+
 @dataclass(frozen=True)
 class Cluster:
-    """One JobManager and one TaskManager; `extra_jars` join the lib folder (the Kafka connector)."""
+    """One JobManager and one TaskManager; `extra_jars` join the lib folder (the Kafka connector).
+
+    Where the settings name a cluster elsewhere, only its folders and its address count.
+    """
 
     settings: Settings
-    rest_port: int
-    rpc_port: int
-    blob_port: int
+    rest_port: int = 0
+    rpc_port: int = 0
+    blob_port: int = 0
     extra_jars: tuple[Path, ...] = ()
 
     @property
@@ -96,22 +125,21 @@ class Cluster:
     @property
     def url(self) -> str:
         """Address of the REST interface."""
-        return f"http://127.0.0.1:{self.rest_port}"
+        return self.settings.flink_url or f"http://127.0.0.1:{self.rest_port}"
 
     @property
     def python_jar(self) -> Path:
         """The jar that carries PythonDriver, uploaded at each submission."""
-        return next((pyflink_home() / "opt").glob("flink-python-*.jar"))
+        return python_jar()
 
     def prepare(self) -> None:
         """Write configuration and lib folder anew."""
         conf, lib, temporary = self.folder / "conf", self.folder / "lib", self.folder / "tmp"
         for folder in (conf, lib, temporary):
             shutil.rmtree(folder, ignore_errors=True)
-        for folder in (conf, lib, temporary, self.checkpoints, self.savepoints, self.settings.logs):
+        for folder in (conf, temporary, self.checkpoints, self.savepoints, self.settings.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        for jar in [*(pyflink_home() / "lib").glob("*.jar"), self.python_jar, *self.extra_jars]:
-            (lib / jar.name).symlink_to(jar)
+        link_jars(lib, self.extra_jars)
         lines = [f"{key}: {value}" for key, value in self.configuration().items()]
         (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (conf / "log4j-console.properties").write_text(_LOG4J, encoding="utf-8")
@@ -155,16 +183,7 @@ class Cluster:
 
     def environment(self) -> dict[str, str]:
         """Environment of both JVMs; the JobManager starts the Python driver with it."""
-        home = pyflink_home()
-        return child_environment(self.settings) | {
-            "FLINK_HOME": str(home),
-            "FLINK_CONF_DIR": str(self.folder / "conf"),
-            "FLINK_LIB_DIR": str(self.folder / "lib"),
-            "FLINK_OPT_DIR": str(home / "opt"),
-            "FLINK_PLUGINS_DIR": str(home / "plugins"),
-            "FLINK_BIN_DIR": str(home / "bin"),
-            "FLINK_LOG_DIR": str(self.settings.logs),
-        }
+        return flink_environment(self.settings, self.folder / "conf", self.folder / "lib")
 
     def jobmanager(self) -> list[str]:
         """Command of the JobManager."""

@@ -3,11 +3,15 @@
 Invariant: nothing here decides anything; each method is one request and returns Flink's answer.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+_PYTHON = re.compile(r"^pemja\.core\.PythonException: <class '(?:\w+\.)*(\w+)'>: ")
+_LONGEST = 400
 
 
 class FlinkError(Exception):
@@ -138,8 +142,9 @@ def root_cause(trace: str) -> str:
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
     causes = [line for line in lines if line.startswith("Caused by: ")]
     if causes:
-        return causes[-1].removeprefix("Caused by: ")
+        return _PYTHON.sub(r"\1: ", causes[-1].removeprefix("Caused by: "))[:_LONGEST]
     told = [line for line in lines if not line.startswith(("at ", "... ", "WARNING: "))]
     if not told:
         return "unknown"
-    return told[-1] if any(line.startswith("Traceback ") for line in lines) else told[0]
+    cause = told[-1] if any(line.startswith("Traceback ") for line in lines) else told[0]
+    return _PYTHON.sub(r"\1: ", cause)[:_LONGEST]

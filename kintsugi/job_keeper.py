@@ -105,7 +105,9 @@ class JobKeeper:
         if self._thread.is_alive():
             self._thread.join()
         with self._lock:
-            return self._stop_with_savepoint(timeout)
+            location = self._stop_with_savepoint(timeout)
+        self._rest.close()
+        return location
 
     def pause_while(self, action: Callable[[], None], *, without_state: bool = False) -> None:
         """Stop the job, do `action` if that gave a savepoint, go on (`without_state`: from nothing)."""
@@ -286,7 +288,9 @@ class JobKeeper:
 
 
 def _from(log: Path, start: int) -> str:
-    """What was printed after the first `start` bytes, at most the last 64 kB of it."""
+    """What was printed after the first `start` bytes, at most the last 64 kB of it; empty where it is elsewhere."""
+    if not log.exists():
+        return ""
     with log.open("rb") as content:
         content.seek(max(start, log.stat().st_size - 65_536))
         return content.read().decode("utf-8", "replace")

@@ -4,6 +4,7 @@ Invariant: a port is taken only if binding it on loopback succeeds now; what was
 supervisor in endpoints.json, and that file, never a default, is what other commands use.
 """
 
+import argparse
 import socket
 from collections.abc import Iterable
 
@@ -38,3 +39,17 @@ def free_port(port: int, taken: Iterable[int] = ()) -> int:
         if found not in held:
             return found
         candidate = found + 1
+
+
+def asked_listener() -> socket.socket:
+    """The socket that the command line of a service names: inherited, or opened on a host and port."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, help="an inherited listening socket")
+    parser.add_argument("--host", default="127.0.0.1", help="the interface to listen on")
+    parser.add_argument("--port", type=int, help="the port to listen on")
+    asked = parser.parse_args()
+    if asked.fd is not None:
+        return socket.socket(fileno=asked.fd)
+    if asked.port is None:
+        parser.error("give --fd or --port")
+    return socket.create_server((asked.host, asked.port), backlog=1024)

@@ -75,6 +75,7 @@ class Supervised:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._http.close()
         self._set(state="stopped")
 
     def restart(self) -> None:

@@ -1,21 +1,18 @@
-"""The collector's process: `python -m kintsugi.serve_collect --fd N`, N an inherited listening socket."""
+"""The collector's process: `python -m kintsugi.serve_collect --fd N`, an inherited listening socket, or `--host H --port P`."""
 
-import argparse
 import os
-import socket
 
 from api import collect
 from api.keys import AccessKeys
 from kintsugi import connections, endpoints
+from kintsugi.ports import asked_listener
 from kintsugi.settings import Settings
 from store import keyring
 
 
 def main() -> None:
     """Serve until SIGTERM; what was accepted is durable before the process ends."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--fd", type=int, required=True)
-    listener = socket.socket(fileno=parser.parse_args().fd)
+    listener = asked_listener()
     settings = Settings.load(os.environ)
     said = endpoints.require_running(settings)
     with connections.log(settings, said) as log:

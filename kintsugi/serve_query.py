@@ -1,14 +1,13 @@
-"""The query API's process: `python -m kintsugi.serve_query --fd N`, N an inherited listening socket."""
+"""The query API's process: `python -m kintsugi.serve_query --fd N`, an inherited listening socket, or `--host H --port P`."""
 
-import argparse
 import os
-import socket
 
 import uvicorn
 
 from api.keys import AccessKeys
 from api.query import create_app
 from kintsugi import connections, endpoints
+from kintsugi.ports import asked_listener
 from kintsugi.settings import Settings
 
 _PATIENCE_S = 2.0
@@ -17,9 +16,7 @@ _PATIENCE_S = 2.0
 
 def main() -> None:
     """Serve until SIGTERM; requests under way are answered."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--fd", type=int, required=True)
-    listener = socket.socket(fileno=parser.parse_args().fd)
+    listener = asked_listener()
     settings = Settings.load(os.environ)
     store = connections.store(settings, endpoints.require_running(settings), _PATIENCE_S)
     app = create_app(store, AccessKeys(settings.home), settings.home)

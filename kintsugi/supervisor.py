@@ -98,12 +98,14 @@ class Supervisor:
 
     def _start(self, held: ExitStack) -> Log:
         settings, said = self._settings, self._endpoints
-        sockets = {
+        sockets = {} if settings.is_distributed else {
             name: held.enter_context(listen(port))
             for name, port in (("collector", settings.collector_port), ("api", settings.api_port))
-        }
+        }  # fmt: skip
         ports = {name: int(listener.getsockname()[1]) for name, listener in sockets.items()}
-        said.collector, said.api = (f"http://127.0.0.1:{ports[name]}" for name in ("collector", "api"))
+        said.collector, said.api = (
+            f"http://127.0.0.1:{ports[name]}" if ports else "" for name in ("collector", "api")
+        )
         taken = set(ports.values())
         if settings.has_embedded_store:
             self._make_token()
@@ -119,12 +121,12 @@ class Supervisor:
         self._await("store")
         self._say("store answers")
         store = connections.store(settings, said)
-        migrate(store)
+        migrate(store, cluster=settings.store_cluster)
         self._await("kafka")
         log = held.enter_context(connections.log(settings, said))
         roots = Roots(log)
         self._roots, self._store = roots, store
-        for name in ("collector", "api"):
+        for name in sockets:
             make = programs.collector if name == "collector" else programs.query_api
             self._add(make(settings, sockets[name].fileno(), ports[name]))
         self._await("jobmanager")
@@ -147,6 +149,10 @@ class Supervisor:
         return f"127.0.0.1:{port}"
 
     def _add_cluster(self, taken: set[int]) -> Cluster:
+        if self._settings.is_distributed:
+            cluster = Cluster(self._settings)
+            self._endpoints.flink = cluster.url
+            return cluster
         rest = _take(taken, self._settings.flink_port)
         cluster = Cluster(
             self._settings,
@@ -181,7 +187,8 @@ class Supervisor:
             arguments = ("-py", str(CHECKOUT / "pipelines" / "job.py"), "--config", str(job_file))
             return Submission(arguments, said.source_uid, may_start_empty=not roots.has_archive)
 
-        restart = self._children["taskmanager"].restart
+        taskmanager = self._children.get("taskmanager")
+        restart = taskmanager.restart if taskmanager else lambda: None  # elsewhere its container does that
         self._job = JobKeeper(cluster, prepare, restart, self._publish, self._say)
         self._endpoints.job = self._job.entry
         self._job.start()
@@ -263,8 +270,8 @@ class Supervisor:
 
         def forget() -> None:
             if request == requests.REPLAY:
-                reset(self._store)
-                migrate(self._store)
+                reset(self._store, cluster=self._settings.store_cluster)
+                migrate(self._store, cluster=self._settings.store_cluster)
                 self._roots.unarchive()
 
         try:

@@ -82,9 +82,10 @@ def create(settings: Settings, name: str) -> Created:
     is_new = not folder.exists()
     if is_new:
         parse_workspace(name, "{}")  # refuses a name that cannot be one before anything is written
+        template = _template(settings)
         folder.mkdir(parents=True)
         for file in FILES:
-            shutil.copyfile(_template(settings) / file, folder / file)
+            shutil.copyfile(template / file, folder / file)
     wanted = parse_workspace(name, read_file(settings, name, "workspace.yaml"))
     keyring.create(settings.home, name, wanted.to_json())
     return Created(
