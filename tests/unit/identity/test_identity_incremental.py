@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from identity.clusters import Refusal
 from identity.evidence import Link, Override, Sighting
 from identity.incremental import Changes, IdentityRow, MemoryState, Move, Resolver
 from identity.rules import IdentityRules, NamespaceRule
@@ -166,3 +167,45 @@ def test_what_waits_is_gone_from_the_state_once_its_day_has_come() -> None:
     assert not any(key.startswith("later") for key in state.values)
     resolver.advance(40)
     assert not any(key.startswith("due") for key in state.values)
+
+
+def test_what_waits_is_kept_once_however_often_it_comes() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 0)
+    for _ in range(3):
+        meet(resolver, "a1", "u1", day=2)
+    assert state.values["later:2"] == 1
+    assert len(state.values["later:2:0"]) == 3
+
+
+def test_a_shared_identifier_keeps_no_neighbours_whatever_is_said_of_it_later() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 0, check=True)
+    for n in range(200):
+        meet(resolver, "p1", f"a{n}")
+    for n in range(3):
+        meet(resolver, "p1", f"u{n}")
+    resolver.add(overrides=[Override("p1", "u1", "force", 1, "o")])
+    assert not [key for key in state.values if key.startswith("n:p1:")]
+    assert not [key for key in state.values if key.startswith("l:") and ":p1" in key and "u" not in key]
+
+
+TWO_LIMITS = IdentityRules((NamespaceRule("u", 1), NamespaceRule("p", 1), NamespaceRule("a")))
+
+
+@pytest.mark.parametrize("first_seen", [0, 9])
+def test_the_reason_of_a_refusal_follows_the_two_clusters_as_they_grow(first_seen: int) -> None:
+    resolver = Resolver(MemoryState(), TWO_LIMITS, 9, check=True)
+    assert meet(resolver, "p1", "p2", day=5).refused == {("p1", "p2"): Refusal("limit", "p: 1")}
+    meet(resolver, "a1", day=first_seen)
+    meet(resolver, "a1", "p1", day=9)
+    meet(resolver, "p1", "u1", day=9)
+    changes = meet(resolver, "p2", "u2", day=9)
+    assert changes.refused == {("p1", "p2"): Refusal("limit", "u: 1")}
+
+
+def test_of_several_never_links_the_smallest_pair_is_named() -> None:
+    resolver = Resolver(MemoryState(), TWO_LIMITS, 0, check=True)
+    meet(resolver, "a1", "u1")
+    resolver.add(overrides=[Override(i, "a2", "never", 1, i) for i in ("a1", "u1")])
+    assert meet(resolver, "a2", "u1").refused == {("a2", "u1"): Refusal("never_link", "a1 a2")}
