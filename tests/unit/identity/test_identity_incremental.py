@@ -197,10 +197,10 @@ TWO_LIMITS = IdentityRules((NamespaceRule("u", 1), NamespaceRule("p", 1), Namesp
 def test_the_reason_of_a_refusal_follows_the_two_clusters_as_they_grow(first_seen: int) -> None:
     resolver = Resolver(MemoryState(), TWO_LIMITS, 9, check=True)
     assert meet(resolver, "p1", "p2", day=5).refused == {("p1", "p2"): Refusal("limit", "p: 1")}
+    meet(resolver, "p2", "u2", day=9)
     meet(resolver, "a1", day=first_seen)
     meet(resolver, "a1", "p1", day=9)
-    meet(resolver, "p1", "u1", day=9)
-    changes = meet(resolver, "p2", "u2", day=9)
+    changes = meet(resolver, "p1", "u1", day=9)
     assert changes.refused == {("p1", "p2"): Refusal("limit", "u: 1")}
 
 
