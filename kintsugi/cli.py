@@ -260,7 +260,9 @@ def sql(
 
 @app.command()
 def migrate(
-    show: Annotated[bool, typer.Option("--show", help="Print every statement instead of running it.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print every statement instead of running it.")
+    ] = False,
 ) -> None:
     """Bring the store to the newest form of its tables and views; `up` does it too."""
     from store.migrate import ddl, migrate

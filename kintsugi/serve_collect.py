@@ -1,4 +1,4 @@
-"""The collector's process: `python -m kintsugi.serve_collect --fd N`, an inherited listening socket, or `--host H --port P`."""
+"""The collector's process: `python -m kintsugi.serve_collect --fd N` (a listening socket) or `--host H --port P`."""
 
 import os
 

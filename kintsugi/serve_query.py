@@ -1,4 +1,4 @@
-"""The query API's process: `python -m kintsugi.serve_query --fd N`, an inherited listening socket, or `--host H --port P`."""
+"""The query API's process: `python -m kintsugi.serve_query --fd N` (a listening socket) or `--host H --port P`."""
 
 import os
 

@@ -100,9 +100,14 @@ class Settings:
             else:
                 fields[field] = text
         loaded = cls(**fields)  # type: ignore[arg-type]
-        if loaded.is_distributed and not (loaded.store_url and loaded.log == "kafka" and loaded.kafka_bootstrap):
-            raise Problem("bad_request", "A Flink cluster elsewhere (KINTSUGI_FLINK_URL) also needs KINTSUGI_STORE_URL, "
-                          "KINTSUGI_LOG=kafka and KINTSUGI_KAFKA_BOOTSTRAP: it cannot see this machine's files.")  # fmt: skip
+        if loaded.is_distributed and not (
+            loaded.store_url and loaded.log == "kafka" and loaded.kafka_bootstrap
+        ):
+            raise Problem(
+                "bad_request",
+                "KINTSUGI_FLINK_URL needs KINTSUGI_STORE_URL, KINTSUGI_LOG=kafka and KINTSUGI_KAFKA_BOOTSTRAP as well: "
+                "a cluster elsewhere cannot reach a store or a log of this machine.",
+            )
         return loaded
 
     @property

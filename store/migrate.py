@@ -23,7 +23,14 @@ _STATEMENT: Final = re.compile(
     r"""(?: --[^\n]* | /\*.*?\*/ | '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | `(?:[^`\\]|\\.)*` | [^;] )+""",
     re.VERBOSE | re.DOTALL,
 )
+_LEADING: Final = re.compile(r"(?:\s+|--[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_NAMED_OBJECT: Final = re.compile(
+    r"(?P<head>CREATE\s+(?:OR\s+REPLACE\s+)?(?:DATABASE|TABLE|VIEW)\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    r"|ALTER\s+TABLE\s+|(?:DROP|TRUNCATE)\s+(?:DATABASE|TABLE|VIEW)\s+(?:IF\s+EXISTS\s+)?)(?P<name>[\w.]+)"
+)
+_ENGINE: Final = re.compile(r"\bENGINE\s*=\s*(?P<kind>\w*MergeTree)\b(?:\((?P<arguments>[^)]*)\))?")
+_REPLICA: Final = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
 _DIMENSIONS: Final = "allow_dimensions_outside_sorting_key"
 _KNOWS_DIMENSIONS: Final = f"SELECT 1 AS knows FROM system.merge_tree_settings WHERE name = '{_DIMENSIONS}'"
 _SCHEMA: Final = pa.schema(
@@ -85,15 +92,51 @@ def statements(text: str) -> list[str]:
     return [part for part in parts if _COMMENT.sub("", part).strip()]
 
 
-def migrate(store: Store, wanted: list[Migration] | None = None) -> list[str]:
+def on_cluster(statement: str, cluster: str) -> str:
+    """The statement for every replica of a cluster: an ON CLUSTER clause, and the replicated form of the engine.
+
+    All replicas hold everything (one shard): every step of the job must read what any other wrote. Raises
+    Problem for a kind of statement that is not known here. O(length).
+
+    >>> on_cluster("CREATE TABLE d.t (v UInt8) ENGINE = ReplacingMergeTree(v) ORDER BY v", "c")
+    "CREATE TABLE d.t ON CLUSTER 'c' (v UInt8) ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/\
+{shard}/{database}/{table}', '{replica}', v) ORDER BY v"
+    """
+    start = _LEADING.match(statement)
+    named = _NAMED_OBJECT.match(statement, start.end() if start else 0)
+    if named is None:
+        raise Problem("bad_request", f"This statement has no form for a cluster: {statement[:80]}")
+    head, rest = statement[: named.end()], statement[named.end() :]
+
+    def replicated(engine: re.Match[str]) -> str:
+        own = f", {engine['arguments']}" if engine["arguments"] else ""
+        return f"ENGINE = Replicated{engine['kind']}({_REPLICA}{own})"
+
+    return f"{head} ON CLUSTER '{cluster}'{_ENGINE.sub(replicated, rest, count=1)}"
+
+
+def ddl(cluster: str = "") -> list[str]:
+    """Every statement that a new store gets, in order, for one server or for a cluster."""
+    texts = ["CREATE DATABASE IF NOT EXISTS kintsugi_store", _TABLE, *(each.text for each in migrations())]
+    found = [statement for text in texts for statement in statements(text)]
+    return [on_cluster(statement, cluster) for statement in found] if cluster else found
+
+
+def migrate(store: Store, wanted: list[Migration] | None = None, *, cluster: str = "") -> list[str]:
     """Applies what is not applied yet and returns the names of those files; applying again does nothing.
+
+    With a `cluster`, the statements run on each of its replicas.
 
     Every statement may run twice (IF NOT EXISTS, OR REPLACE), since a crash may fall between a statement and
     the record of its file. Raises Problem when an applied file has changed.
     """
     wanted = migrations() if wanted is None else wanted
-    store.execute("CREATE DATABASE IF NOT EXISTS kintsugi_store")
-    store.execute(_TABLE)
+
+    def execute(statement: str) -> None:
+        store.execute(on_cluster(statement, cluster) if cluster else statement)
+
+    execute("CREATE DATABASE IF NOT EXISTS kintsugi_store")
+    execute(_TABLE.strip())
     rows = store.query_rows("SELECT number, sha256 FROM kintsugi_store.migrations FINAL")
     applied: dict[int, str] = dict(rows)
     for migration in wanted:
@@ -108,7 +151,7 @@ def migrate(store: Store, wanted: list[Migration] | None = None) -> list[str]:
     is_asked_for = bool(fresh and store.query_rows(_KNOWS_DIMENSIONS))
     for migration in fresh:
         for statement in statements(migration.text):
-            store.execute(_with_dimensions(statement) if is_asked_for else statement)
+            execute(_with_dimensions(statement) if is_asked_for else statement)
         row = {"number": migration.number, "name": migration.name, "sha256": migration.sha256}
         store.insert_arrow("kintsugi_store.migrations", pa.Table.from_pylist([row], schema=_SCHEMA))
     return [migration.name for migration in fresh]
@@ -124,9 +167,10 @@ def _with_dimensions(statement: str) -> str:
     return re.sub(r"\bSETTINGS ", f"SETTINGS {_DIMENSIONS} = 1, ", statement, count=1)
 
 
-def reset(store: Store) -> None:
+def reset(store: Store, *, cluster: str = "") -> None:
     """Drops everything that was ever stored. What the log holds can be derived again; nothing else comes
     back.
     """
     for database in DATABASES:
-        store.execute(f"DROP DATABASE IF EXISTS {database} SYNC")
+        statement = f"DROP DATABASE IF EXISTS {database} SYNC"
+        store.execute(on_cluster(statement, cluster) if cluster else statement)
