@@ -23,10 +23,11 @@ from typing import Any
 
 from schemas.errors import Problem
 
-SCOPES = ("ingest", "read", "pii")
-"""ingest: send events; read: masked profiles; pii: with it, identifiers and traits in the clear."""
+SCOPES = ("ingest", "read", "pii", "steward")
+"""ingest: send events; read: masked profiles; pii: with it, identifiers and traits in the clear; steward: read,
+and say which identifiers are one person."""
 
-_PREFIXES = {"ingest": "kw_", "read": "kr_", "pii": "kr_"}
+_PREFIXES = {"ingest": "kw_", "read": "kr_", "pii": "kr_", "steward": "kr_"}
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM, _CHECK = 43, 6
 """Characters of 256 bits, and of 32 bits, in base 62."""
@@ -54,7 +55,7 @@ def create_key(home: Path, workspace: str, scope: str, source: str = "default") 
     number = _base62(secrets.randbits(256), _RANDOM)
     body = _PREFIXES[scope] + number
     key = body + _checksum(body)
-    scopes = ["read", "pii"] if scope == "pii" else [scope]
+    scopes = ["read", scope] if scope in ("pii", "steward") else [scope]
     with _changing(home) as file:
         mac = _mac(file["secret"], key)
         entry = {"id": mac[:12], "workspace": workspace, "source": source, "scopes": scopes, "mac": mac}

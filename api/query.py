@@ -15,12 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api import answers, masking, problems
+from api import answers, explain, masking, overrides, problems
 from api.coalesce import Coalescer
 from api.identifiers import Named, SecretsOf, name
 from api.keys import Access, AccessKeys
 from api.metering import BodyCap, Metering
 from api.profiles import Found, ProfileReader, ProfileRow
+from api.stewardship import Appender
 from schemas.errors import Problem
 from schemas.ids import ID_LENGTH
 from store.client import Store, StoreRefused
@@ -107,8 +108,10 @@ class Query:
         return {row.profile_id: answers.profile(row, masking.clear(row, keys)) for row in rows}
 
 
-def create_app(store: Store, keys: AccessKeys, home: Path) -> FastAPI:
+def create_app(store: Store, keys: AccessKeys, home: Path, log: Appender | None = None) -> FastAPI:
     """The query API on a store, with the access keys and the keyring of `home`.
+
+    Without a log stewards can preview and nothing more.
 
     Give the store little patience (about 2 s): a caller who waits longer would rather be told.
     """
@@ -127,6 +130,8 @@ def create_app(store: Store, keys: AccessKeys, home: Path) -> FastAPI:
     app.add_middleware(query.metering.middleware)
     app.state.query = query
     _routes(app, query)
+    explain.install(app, store, keys, query.secrets_of)
+    overrides.install(app, store, keys, query.secrets_of, log)
     return app
 
 

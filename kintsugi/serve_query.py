@@ -18,8 +18,10 @@ def main() -> None:
     """Serve until SIGTERM; requests under way are answered."""
     listener = asked_listener()
     settings = Settings.load(os.environ)
-    store = connections.store(settings, endpoints.require_running(settings), _PATIENCE_S)
-    app = create_app(store, AccessKeys(settings.home), settings.home)
+    said = endpoints.require_running(settings)
+    store = connections.store(settings, said, _PATIENCE_S)
+    log = connections.log(settings, said)
+    app = create_app(store, AccessKeys(settings.home), settings.home, log)
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -29,7 +31,8 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=15,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    with log:
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

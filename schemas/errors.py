@@ -46,6 +46,10 @@ _ENTRIES = (
     ErrorCode("corrupt_record", 422, "A log record does not match its checksum or its format."),
     # the query API and the command line
     ErrorCode("unknown_profile", 404, "No identifier with this id was ever seen in the workspace."),
+    ErrorCode("unknown_override", 404, "No override of this id is recorded in the workspace; a new one takes a moment."),
+    ErrorCode("override_ended", 409, "The override no longer stands: it was withdrawn, or a newer one of its pair was said."),
+    ErrorCode("cannot_merge", 409, "No force-links make the profiles one: a never-link forbids it, or one does not cluster."),
+    ErrorCode("region_too_large", 422, "Too many identifiers hang together for an answer on demand."),
     ErrorCode("unknown_workspace", 404, "There is no workspace of this name."),
     ErrorCode("bad_request", 422, "The request does not have the form that the reference describes."),
     ErrorCode("too_many_items", 422, "The request holds more items than one call may."),

@@ -1,0 +1,34 @@
+"""Who may call an endpoint: the key of the request, asked for one scope.
+
+Invariant: an endpoint learns its workspace from the `Access` given here and from nothing else.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.keys import Access, AccessKeys
+from schemas.errors import Problem
+from schemas.ids import ID_LENGTH
+
+_bearer = HTTPBearer(auto_error=False, description="A key of the workspace (kr_...)")
+
+
+def needs(keys: AccessKeys, scope: str) -> Callable[..., Access]:
+    """A dependency: the access of the caller's key. Raises Problem `unknown_key` or `wrong_scope`."""
+
+    def access(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
+        if given is None:
+            raise Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
+        return keys.access(given.credentials, scope)
+
+    return access
+
+
+def checked_id(text: str, pointer: str = "") -> str:
+    """A text that has the form of an id. Raises Problem `unknown_profile`."""
+    if len(text) != ID_LENGTH or set(text) - set("0123456789abcdef"):
+        raise Problem("unknown_profile", pointer=pointer)
+    return text
