@@ -18,7 +18,7 @@ def lines(env: StreamExecutionEnvironment, log: dict[str, Any], uid: str) -> Dat
 
 
 def _directory(log: dict[str, Any]) -> Any:
-    root = Path(log["live_root"]).absolute().as_uri()
+    root = f"file://{Path(log['live_root']).absolute()}"  # Flink's paths are not percent-decoded
     return (
         FileSource.for_record_stream_format(StreamFormat.text_line_format(), root)
         .monitor_continuously(Duration.of_millis(DISCOVERY_MS))
