@@ -46,7 +46,7 @@ class NormalizeStep(FlatMapFunction):
 
 
 class LandStep(KeyedProcessFunction):
-    """`land`: batches wait in list state until enough have come or the timer rings."""
+    """`land`: batches and trailers wait in list state until enough have come or the timer rings."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
@@ -67,34 +67,37 @@ class LandStep(KeyedProcessFunction):
     def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Iterator[Message]:
         message = Message(*value)
         slot = message.key
-        if message.what == "batch":
-            rows, body = message.body
-            if slot not in self._buffered:
-                # the first since this attempt or the last flush: state restored with rows has its timer too
-                ctx.timer_service().register_processing_time_timer(
-                    ctx.timer_service().current_processing_time() + FLUSH_AFTER_MS
-                )
-            self._buffer.add(body)
-            self._buffered[slot] = self._buffered.get(slot, 0) + rows
-            if self._buffered[slot] >= FLUSH_EVENTS:
-                yield from self._flush(slot)
-            return
-        yield from self._flush(slot)
         if message.what == "control":
+            yield from self._flush(slot)
             land = self._land(slot)
             yield from land.control(message.body)
             self._opened.update(land.open)
-        else:
-            yield from trailer_messages(message.body, slot)
+            return
+        if slot not in self._buffered:
+            # the first since this attempt or the last flush: state restored with rows has its timer too
+            ctx.timer_service().register_processing_time_timer(
+                ctx.timer_service().current_processing_time() + FLUSH_AFTER_MS
+            )
+        # a trailer waits with the batches before it: many short segments cost no more than a long one
+        rows, body = message.body if message.what == "batch" else (0, message.body)
+        self._buffer.add(body)
+        self._buffered[slot] = self._buffered.get(slot, 0) + rows
+        if self._buffered[slot] >= FLUSH_EVENTS:
+            yield from self._flush(slot)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Message]:
         yield from self._flush(ctx.get_current_key())
 
     def _flush(self, slot: str) -> Iterator[Message]:
-        bodies = list(self._buffer.get() or ())
+        """Land what waits: first the batches, then the trailers, which say that all before them is told."""
+        waiting = list(self._buffer.get() or ())
         self._buffered.pop(slot, None)
-        if bodies:
-            yield from self._land(slot).flush(bodies)
+        trailers = [body for body in waiting if isinstance(body, bytes)]
+        if len(trailers) < len(waiting):
+            yield from self._land(slot).flush([body for body in waiting if not isinstance(body, bytes)])
+        for trailer in trailers:
+            yield from trailer_messages(trailer, slot)
+        if waiting:
             self._buffer.clear()
 
 
@@ -125,7 +128,7 @@ class ResolveStep(KeyedProcessFunction):
 
 
 class ScoreStep(KeyedProcessFunction):
-    """`score`: touched identifiers wait in list state for the next cycle."""
+    """`score`: touched identifiers wait in list state for the next cycle, and the trailers behind them."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self._config = config
@@ -148,17 +151,17 @@ class ScoreStep(KeyedProcessFunction):
         message = Message(*value)
         workspace = message.key
         step, state = self._step(workspace)
-        if message.what in ("touched", "moved"):
-            self._touched.add((message.what, message.body))
-            if workspace not in self._waiting:
-                self._waiting.add(workspace)
-                ctx.timer_service().register_processing_time_timer(
-                    ctx.timer_service().current_processing_time() + CYCLE_MS
-                )
-        else:
+        if message.what == "control":
             self._cycle(workspace)
             step.control(message)
-        state.flush()
+            state.flush()
+            return
+        self._touched.add((message.what, message.body))
+        if workspace not in self._waiting:
+            self._waiting.add(workspace)
+            ctx.timer_service().register_processing_time_timer(
+                ctx.timer_service().current_processing_time() + CYCLE_MS
+            )
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> None:
         self._cycle(ctx.get_current_key())
@@ -168,6 +171,7 @@ class ScoreStep(KeyedProcessFunction):
         self._waiting.discard(workspace)
         step, state = self._step(workspace)
         if told or step.must_reconcile:
-            step.cycle(told)
+            step.cycle([message for message in told if message[0] != "trailer"])
+            step.record([body for what, body in told if what == "trailer"])
             self._touched.clear()
             state.flush()

@@ -91,7 +91,7 @@ class Score:
     def control(self, message: Message) -> None:
         """A trailer or a control record; the cycle before it is done."""
         if message.what == "trailer":
-            self._insert("progress", (self._workspace, message.body, self._now()))
+            self.record([message.body])
             return
         record = _decode(message.body)
         if isinstance(record, log_record.Date):
@@ -155,5 +155,10 @@ class Score:
             return
         self._insert("in_force", (self._workspace, active[2], self._date, self._versions.next()))
 
-    def _insert(self, table: str, row: tuple[Any, ...]) -> None:
-        self._store.insert_arrow(f"kintsugi_store.{table}", arrow.table(table, [row]))
+    def record(self, segments: list[str]) -> None:
+        """Say that the work of these segments is done; the cycle before it is."""
+        self._insert("progress", *((self._workspace, segment, self._now()) for segment in segments))
+
+    def _insert(self, table: str, *rows: tuple[Any, ...]) -> None:
+        if rows:
+            self._store.insert_arrow(f"kintsugi_store.{table}", arrow.table(table, list(rows)))
