@@ -13,7 +13,7 @@ from datetime import date
 from typing import Literal, Protocol
 
 from identity.clusters import Assignment
-from identity.evidence import Pair, Verb, namespace_of
+from identity.evidence import Pair, Verb, namespace_of, overrides_in_force
 from schemas.errors import Problem
 from schemas.ids import ordered
 from schemas.log_record import AnyRecord, Override
@@ -136,10 +136,12 @@ class Steward:
             whole = {*_members(before, profile), *_members(before, other)}
             if before.profile_of.get(profile) == before.profile_of.get(other) is not None:
                 raise Problem("bad_request", "They are one profile already.", "/other")
+            _, nevers = overrides_in_force(region.basis.overrides, region.basis.date)
+            if any(whole.issuperset(pair) for pair in nevers):
+                raise Problem("cannot_merge", "A never-link stands between them; withdraw it first.")
             main = {i for i in whole if after.profile_of.get(i) == after.profile_of.get(profile)}
-            if any(not main.issuperset(pair) for pair in pairs) or not whole:
-                pair = next((p for p in pairs if p in after.refused), None)
-                raise Problem("cannot_merge", f"{after.refused[pair].blocker} stands against it." if pair else "")
+            if any(not main.issuperset(pair) for pair in pairs):
+                raise Problem("cannot_merge", "One of them was never seen, or is shared or blocked.")
             if main == whole:
                 return records
             pairs.append(_next_force(region, main, whole - main, profile))
