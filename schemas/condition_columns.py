@@ -66,7 +66,9 @@ PROFILE_COLUMNS = (
     ConditionColumn("behaviour_score", "score", "Behaviour score; sent in thousandths", "scores", "Int64"),
     ConditionColumn("identity_score", "score", "Identity score; sent in thousandths", "scores", "Int64"),
     ConditionColumn("stage", "text", "Stage", "stage", "String"),
-    ConditionColumn("tags", "texts", "Tags", "tags", "Array(String)"),
+    ConditionColumn(
+        "tags", "texts", "Tags of rules, and those that people set behind manual/", "tags", "Array(String)"
+    ),
     ConditionColumn("segments", "texts", "Segments", "segments", "Array(String)"),
 )
 """What a `when` may name, as far as its level allows."""

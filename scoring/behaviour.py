@@ -6,6 +6,7 @@ alone, which `scoring.decay` applies to the parts, so rows need not be written d
 has worked examples.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from schemas.arrow import PROFILE_ROWS
 from scoring.caps import counted
-from scoring.decay import decayed, half_life_weights
+from scoring.decay import decayed, table_of
 from scoring.ruleset import INACTIVITY, BehaviourRule, Inactivity, ScoringRules
 
 Int64s = npt.NDArray[np.int64]
@@ -41,9 +42,9 @@ class BehaviourResult:
     """One entry per profile; points in thousandths."""
 
     points: pa.MapArray
-    """Points by rule of rules without half-life, and of inactivity; no zeros, sorted by rule."""
+    """Points by rule of rules whose points do not fade, and of inactivity; no zeros, sorted by rule."""
     decaying: pa.ListArray
-    """(rule, day, amount) of half-life rules, amounts after caps and before decay; sorted by rule, day."""
+    """(rule, day, amount) of half-life and linear rules, amounts after caps and before decay; sorted by rule, day."""
     score: Int64s
     """Behaviour score on the date."""
     next_change_on: Int32s
@@ -88,25 +89,54 @@ class _Entries:
         return pa.array(offsets), rules.cast(pa.utf8()), days, pa.array(amount[order].astype(np.int64))
 
 
-def behaviour(hits: pa.Table, last_active_day: Int32s, rules: ScoringRules, date: int) -> BehaviourResult:
+@dataclass(frozen=True, slots=True)
+class DayPoints:
+    """What one rule's hits give after caps and before decay, by profile and day, sorted so."""
+
+    profile: Int32s
+    day: Int64s
+    amount: Int64s
+
+
+def counted_by_day(hits: pa.Table, rules: ScoringRules, date: int) -> list[DayPoints]:
+    """Counted points of each rule, in the order of the rules, from hits as `HITS` up to the date.
+
+    Caps fill in the order of days, so what a day gives is the same for every later date. O(hits log hits).
+    """
+    of_rule, profiles, days, amounts = _sorted(hits, [rule.name for rule in rules.behaviour], date)
+    bounds = np.searchsorted(of_rule, np.arange(len(rules.behaviour) + 1))
+    found = []
+    for index, rule in enumerate(rules.behaviour):
+        here = slice(bounds[index], bounds[index + 1])
+        found.append(DayPoints(*_by_day(profiles[here], days[here], amounts[here], rule)))
+    return found
+
+
+def behaviour(
+    hits: pa.Table,
+    last_active_day: Int32s,
+    rules: ScoringRules,
+    date: int,
+    counted_days: Sequence[DayPoints] | None = None,
+) -> BehaviourResult:
     """Points on `date` (days since 1970) of as many profiles as `last_active_day` has entries.
 
     `hits` as `HITS` (`rule` may be a dictionary); later hits, and hits of no rule of these, are left out.
-    `last_active_day`: day of the last event of day <= date, NEVER where there is none. O(hits log hits).
+    `last_active_day`: day of the last event of day <= date, NEVER where there is none. `counted_days`: what
+    `counted_by_day` gives for them, where it is known already. O(hits log hits).
     """
     count = len(last_active_day)
     names = [*(rule.name for rule in rules.behaviour), INACTIVITY]
     points, parts = _Entries.empty(), _Entries.empty()
     score = np.zeros(count, np.int64)
     next_change = np.full(count, NEVER, np.int64)
-    of_rule, profiles, days, amounts = _sorted(hits, names, date)
-    bounds = np.searchsorted(of_rule, np.arange(len(names) + 1))
-    for index, rule in enumerate(rules.behaviour):
-        here = slice(bounds[index], bounds[index + 1])
-        profile, day, amount = _by_day(profiles[here], days[here], amounts[here], rule)
-        if rule.decay.kind == "half_life":
+    counted_days = counted_by_day(hits, rules, date) if counted_days is None else counted_days
+    for index, (rule, of_rule) in enumerate(zip(rules.behaviour, counted_days, strict=True)):
+        profile, day, amount = of_rule.profile, of_rule.day, of_rule.amount
+        table = table_of(rule.decay)
+        if table:
             parts.add(profile, index, day, amount)
-            _add_decayed(score, profile, day, amount, rule.decay.days, date)
+            _add_decayed(score, profile, day, amount, table, date)
             continue
         if rule.decay.kind == "window":
             left_on = day + rule.decay.days
@@ -148,7 +178,7 @@ def inactivity(last_active_day: Int64s, rules: Inactivity, date: int) -> tuple[I
 
 def _sorted(hits: pa.Table, names: list[str], date: int) -> tuple[Int64s, Int32s, Int64s, Int64s]:
     """Rule index, profile, day, amount of the hits up to the date, by (rule, profile, day, event_id)."""
-    rule = pc.index_in(pc.cast(hits["rule"], pa.utf8()), pa.array(names[:-1], pa.utf8()))
+    rule = pc.index_in(pc.cast(hits["rule"], pa.utf8()), pa.array(names, pa.utf8()))
     table = pa.table(
         {
             "rule": rule,
@@ -185,9 +215,9 @@ def _totals(profile: Int32s, amount: Int64s) -> tuple[Int32s, Int64s]:
 
 
 def _add_decayed(
-    score: Int64s, profile: Int32s, day: Int64s, amount: Int64s, half_life: int, date: int
+    score: Int64s, profile: Int32s, day: Int64s, amount: Int64s, table: Sequence[int], date: int
 ) -> None:
-    """Adds the points that the parts of a half-life rule still give to the scores of their profiles."""
+    """Adds the points that the parts of a rule still give to the scores of their profiles."""
     if len(profile):
         starts = np.flatnonzero(np.r_[True, profile[1:] != profile[:-1]])
-        score[profile[starts]] += decayed(amount, date - day, half_life_weights(half_life), starts)
+        score[profile[starts]] += decayed(amount, date - day, table, starts)

@@ -36,6 +36,10 @@ class Condition:
 
     text: str
     sql: str
+    columns: frozenset[str] = frozenset()
+    """Columns that it names."""
+    thresholds: frozenset[int] = frozenset()
+    """Constants, in thousandths, that it compares a score with."""
 
 
 def event_condition(text: str) -> Condition:
@@ -51,10 +55,13 @@ def profile_condition(text: str, decides: Level) -> Condition:
 @lru_cache(maxsize=4096)
 def _compile(text: str, columns: tuple[ConditionColumn, ...]) -> Condition:
     tree = _parse(text)
-    checked = _Checker(columns).visit(tree)
+    checker = _Checker(columns)
+    checked = checker.visit(tree)
     if checked.type != "boolean":
         raise _refused(f"a condition must be true or false, this is {_article(checked.type)}")
-    return Condition(text, f"ifNull({checked.sql}, 0)")
+    return Condition(
+        text, f"ifNull({checked.sql}, 0)", frozenset(checker.named), frozenset(checker.thresholds)
+    )
 
 
 def _parse(text: str) -> Any:
@@ -104,6 +111,8 @@ class _Checker:
 
     def __init__(self, columns: Sequence[ConditionColumn]) -> None:
         self.columns = {column.name: column for column in columns}
+        self.named: set[str] = set()
+        self.thresholds: set[int] = set()
         self.visitors: dict[type, Callable[[Any], _Typed]] = {
             exp.And: self._logic, exp.Or: self._logic, exp.Not: self._not, exp.Paren: self._paren,
             exp.In: self._in, exp.Between: self._between, exp.Is: self._is,
@@ -211,6 +220,7 @@ class _Checker:
         _only(node, "this")
         name = node.name if isinstance(node.this, exp.Identifier) else "*"
         if name in self.columns:
+            self.named.add(name)
             return self.columns[name]
         if any(name == column.name for column in PROFILE_COLUMNS if column.level != "traits"):
             raise _refused(f"{name} is worked out later than what this condition decides")
@@ -301,7 +311,9 @@ class _Checker:
         sign, (whole, _, part) = side.constant.count("-") % 2, side.constant.lstrip("-").partition(".")
         if len(part.rstrip("0")) > 3:
             raise _refused("a score has at most three decimals")
-        return _Typed("score", f"{'-' * sign}{int(whole + (part + '000')[:3])}")
+        value = int(whole + (part + "000")[:3]) * (-1 if sign else 1)
+        self.thresholds.add(value)
+        return _Typed("score", str(value))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scoring.ruleset import ScoringRules
+from scoring.ruleset import Decay, ScoringRules
 
 Int64s = npt.NDArray[np.int64]
 
@@ -40,9 +40,26 @@ def half_life_weights(days: int) -> tuple[int, ...]:
         )
 
 
+@lru_cache(maxsize=256)
+def linear_weights(days: int) -> tuple[int, ...]:
+    """Weights that fall by the same amount every day, from all at age 0 to nothing at `days`.
+
+    >>> [weight / SCALE for weight in linear_weights(4)]
+    [1.0, 0.75, 0.5, 0.25]
+    """
+    return tuple((2 * SCALE * (days - age) + days) // (2 * days) for age in range(days))
+
+
+def table_of(decay: Decay) -> tuple[int, ...]:
+    """Weights by age of points that fade; empty for those that stay or go all at once."""
+    if decay.kind == "half_life":
+        return half_life_weights(decay.days)
+    return linear_weights(decay.days) if decay.kind == "linear" else ()
+
+
 def weights(rules: ScoringRules) -> dict[str, tuple[int, ...]]:
-    """Weights by age for each half-life rule: column `weights` of `generations`."""
-    return {r.name: half_life_weights(r.decay.days) for r in rules.behaviour if r.decay.kind == "half_life"}
+    """Weights by age for each rule whose points fade: column `weights` of `generations`."""
+    return {r.name: table for r in rules.behaviour if (table := table_of(r.decay))}
 
 
 def decayed(amounts: Int64s, ages: Int64s, table: Sequence[int], starts: npt.NDArray[Any]) -> Int64s:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scoring.behaviour import NEVER, inactivity
 from scoring.caps import counted
-from scoring.decay import SCALE, decayed_total, half_life_weights
+from scoring.decay import SCALE, decayed_total, table_of
 from scoring.ruleset import INACTIVITY, BehaviourRule, ScoringRules
 
 
@@ -78,15 +78,15 @@ def _line(rule: BehaviourRule, hits: Sequence[Hit], date: int) -> Line:
     days, amounts = (np.array([getattr(h, name) for h in hits], np.int64) for name in ("day", "amount"))
     left = counted(np.zeros(len(hits), np.int32), days, amounts, rule.caps).tolist()
     parts = tuple(Part(h, n, _weight(rule, date - h.day)) for h, n in zip(hits, left, strict=True))
-    if rule.decay.kind == "half_life":
-        table = half_life_weights(rule.decay.days)
+    table = table_of(rule.decay)
+    if table:
         return Line(rule.name, decayed_total([(p.counted, date - p.hit.day) for p in parts], table), parts)
     return Line(rule.name, sum(part.counted for part in parts if part.weight), parts)
 
 
 def _weight(rule: BehaviourRule, age: int) -> int:
     """Weight of an age under a rule, scale 2^30."""
-    if rule.decay.kind == "half_life":
-        table = half_life_weights(rule.decay.days)
+    table = table_of(rule.decay)
+    if table:
         return table[age] if age < len(table) else 0
     return 0 if rule.decay.kind == "window" and age >= rule.decay.days else SCALE

@@ -5,13 +5,15 @@ Invariant: nothing in the file is guessed: every key is known, none stands twice
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any, NoReturn
 
 import yaml
 
+from schemas.condition_columns import Level
 from schemas.errors import Problem
-from scoring.conditions import suggestion
+from scoring.conditions import event_condition, profile_condition, suggestion
 
 MAX_CHARACTERS = 262_144
 MAX_DEPTH = 20
@@ -101,6 +103,33 @@ class Place:
         if re.fullmatch(r"\d{1,5}d", written) is None or not 1 <= int(written[:-1]) <= most:
             self.refuse(f"{written} is not a number of days from 1d to {most}d")
         return int(written[:-1])
+
+    def day(self) -> int:
+        """A date as 2026-12-01, in days since 1970-01-01."""
+        written = self.text()
+        try:
+            return date.fromisoformat(written).toordinal() - date(1970, 1, 1).toordinal()
+        except ValueError:
+            self.refuse(f"{written} is not a date as 2026-12-01")
+
+    def name(self) -> str:
+        """The name of a rule."""
+        name = self.text()
+        if re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is None:
+            self.refuse(f"{name} is not a name: small letters, digits and _, at most 64")
+        return name
+
+    def condition(self, decides: Level | None = None) -> str:
+        """Text of a condition that compiles: a `when` that decides something, else a `where` over an event."""
+        text = self.text().strip()
+        try:
+            if decides:
+                profile_condition(text, decides)
+            else:
+                event_condition(text)
+        except Problem as problem:
+            raise Problem("bad_rules", problem.detail, self.pointer) from problem
+        return text
 
 
 def _pointer(mark: Any) -> str:

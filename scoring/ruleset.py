@@ -8,14 +8,13 @@ left by its age. These three are apart on purpose: caps and decay do not ask whe
 """
 
 import json
-import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
-from schemas.condition_columns import Level
 from schemas.errors import Problem
 from scoring.conditions import event_condition, profile_condition
+from scoring.profile_rules import Segment, Stages, TagRule, parse_stages, parse_tags, stages_from
 from scoring.rules_file import Place, read
 from scoring.sql_text import quote
 
@@ -29,6 +28,7 @@ MAX_RULES = 200
 MAX_SQL = 150_000
 """Bytes of all conditions as SQL; the store takes statements of 256 KiB."""
 MAX_HALF_LIFE = 730
+MAX_LINEAR = 3650
 ACTIVITY = "*"
 """Built-in rule that every event of a person matches, with amount 0."""
 INACTIVITY = "inactivity"
@@ -46,9 +46,11 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """What the age of a day does to its points: nothing, all gone at `days`, or halved every `days`."""
+    """What the age of a day does to its points: nothing, all gone at `days`, halved every `days`, or falling by
+    the same amount every day until `days`.
+    """
 
-    kind: Literal["none", "window", "half_life"]
+    kind: Literal["none", "window", "half_life", "linear"]
     days: int = 0
 
 
@@ -103,6 +105,10 @@ class ScoringRules:
     behaviour: tuple[BehaviourRule, ...] = ()
     inactivity: Inactivity | None = None
     identity: tuple[IdentityRule, ...] = ()
+    stages: Stages | None = None
+    tags: tuple[TagRule, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    """By name; they come from files of their own."""
 
     def to_json(self) -> str:
         """Canonical JSON: ASCII, keys sorted, no blanks."""
@@ -131,6 +137,9 @@ def _from_fields(fields: dict[str, Any]) -> ScoringRules:
         ),
         inactivity=None if silence is None else Inactivity(**silence),
         identity=tuple(IdentityRule(**rule) for rule in fields["identity"]),
+        stages=stages_from(fields.get("stages")),
+        tags=tuple(TagRule(**rule) for rule in fields.get("tags", ())),
+        segments=tuple(Segment(**rule) for rule in fields.get("segments", ())),
     )
 
 
@@ -143,7 +152,7 @@ def parse_scoring(text: str) -> ScoringRules:
     >>> rules.behaviour[0].points
     500
     """
-    fields = read(text).fields(("behaviour", "identity"))
+    fields = read(text).fields(("behaviour", "identity", "stages", "tags"))
     behaviour: tuple[BehaviourRule, ...] = ()
     identity: tuple[IdentityRule, ...] = ()
     inactivity = None
@@ -154,7 +163,14 @@ def parse_scoring(text: str) -> ScoringRules:
     if "identity" in fields:
         parts = fields["identity"].fields(("rules",))
         identity = _rules(parts.get("rules"), _identity_rule)
-    return ScoringRules(behaviour, inactivity, identity)
+    stages = parse_stages(fields["stages"]) if "stages" in fields else None
+    tags = parse_tags(fields["tags"]) if "tags" in fields else ()
+    return ScoringRules(behaviour, inactivity, identity, stages, tags)
+
+
+def with_segments(rules: ScoringRules, segments: Sequence[Segment]) -> ScoringRules:
+    """The rules together with the segments of their workspace, whose names differ."""
+    return replace(rules, segments=tuple(sorted(segments, key=lambda segment: segment.name)))
 
 
 def _rules(place: Place | None, read_rule: Callable[[Place], _Rule]) -> tuple[_Rule, ...]:
@@ -173,7 +189,7 @@ def _rules(place: Place | None, read_rule: Callable[[Place], _Rule]) -> tuple[_R
 def _behaviour_rule(place: Place) -> BehaviourRule:
     known = ("name", "event", "where", "points", "cap", "decay")
     fields = place.fields(known, needed=("name", "event", "points"))
-    where = _condition(fields["where"]) if "where" in fields else ""
+    where = fields["where"].condition() if "where" in fields else ""
     return BehaviourRule(
         name=_name(fields["name"]),
         event=fields["event"].text(),
@@ -186,14 +202,12 @@ def _behaviour_rule(place: Place) -> BehaviourRule:
 
 def _identity_rule(place: Place) -> IdentityRule:
     fields = place.fields(("name", "when", "points"), needed=("name", "when", "points"))
-    when = _condition(fields["when"], decides="scores")
+    when = fields["when"].condition("scores")
     return IdentityRule(_name(fields["name"]), when, _points(fields["points"]))
 
 
 def _name(place: Place) -> str:
-    name = place.text()
-    if re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) is None:
-        place.refuse(f"{name} is not a name: small letters, digits and _, at most 64")
+    name = place.name()
     if name == INACTIVITY:
         place.refuse(f"{name} is the name under which points for silence stand")
     return name
@@ -204,19 +218,6 @@ def _points(place: Place) -> int:
     if points == 0:
         place.refuse("points are not 0")
     return points
-
-
-def _condition(place: Place, decides: Level | None = None) -> str:
-    """Text of a condition that compiles."""
-    text = place.text().strip()
-    try:
-        if decides:
-            profile_condition(text, decides)
-        else:
-            event_condition(text)
-    except Problem as problem:
-        raise Problem("bad_rules", problem.detail, place.pointer) from problem
-    return text
 
 
 def _caps(place: Place) -> tuple[Cap, ...]:
@@ -241,11 +242,13 @@ def _decay(place: Place) -> Decay:
     if not place.is_mapping:
         place.choice(("none",))
         return Decay("none")
-    fields = place.fields(("window", "half_life"))
+    fields = place.fields(("window", "half_life", "linear"))
     if len(fields) != 1:
-        place.refuse("decay is none, {window: 90d} or {half_life: 14d}")
+        place.refuse("decay is none, {window: 90d}, {half_life: 14d} or {linear: 60d}")
     if "window" in fields:
         return Decay("window", fields["window"].days())
+    if "linear" in fields:
+        return Decay("linear", fields["linear"].days(MAX_LINEAR))
     return Decay("half_life", fields["half_life"].days(MAX_HALF_LIFE))
 
 

@@ -1,0 +1,177 @@
+"""Rules that say where a profile stands: stages, tags and segments, as frozen values.
+
+Invariant: each kind refers only to what is worked out before it, so there are no cycles: traits, then scores,
+then stage, then tags, then segments. `scoring.stages` folds stages over days; tags and segments hold on a date.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from scoring.conditions import Condition, profile_condition
+from scoring.rules_file import Place, read
+
+ORDER: tuple[str, ...] = ("raw", "mql", "sal", "sql", "customer")
+"""Stages where scoring.yaml declares no order of its own."""
+BACK: tuple[str, ...] = ("recycled",)
+OUT: tuple[str, ...] = ("disqualified",)
+MANUAL = "manual/"
+"""What stands before a tag that people set, so that no rule can give or take it."""
+MAX_LEVELS = 4
+MAX_RULES = 500
+MAX_SQL = 60_000
+"""Bytes of all conditions of this page as SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRule:
+    """A stage is entered when `when` turns true, by profiles first seen from a day on (None: by all)."""
+
+    name: str
+    when: str
+    first_seen_from: int | None = None
+
+    def condition(self) -> Condition:
+        """Over one row of a cycle."""
+        return profile_condition(self.when, "stage")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Stages in their order and the rules that enter them.
+
+    `back`: stages behind the whole order, from which conditions lead on again; `out`: stages that only a
+    status leaves. Both are entered by a status alone.
+    """
+
+    order: tuple[str, ...]
+    back: tuple[str, ...]
+    out: tuple[str, ...]
+    rules: tuple[StageRule, ...]
+
+    @cached_property
+    def rank(self) -> dict[str, int]:
+        """Place of every stage: conditions lead to a greater one."""
+        places = {name: place for place, name in enumerate(self.order)}
+        return places | dict.fromkeys(self.back, -1) | dict.fromkeys(self.out, len(self.order))
+
+
+@dataclass(frozen=True, slots=True)
+class TagRule:
+    """A tag that a profile has as long as `when` holds; its name has up to four levels."""
+
+    name: str
+    when: str
+
+    def condition(self) -> Condition:
+        """Over one row of a cycle."""
+        return profile_condition(self.when, "tags")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Profiles for which `when` holds; members have the tag, where there is one."""
+
+    name: str
+    when: str
+    tag: str = ""
+
+    def condition(self) -> Condition:
+        """Over one row of a cycle."""
+        return profile_condition(self.when, "segments")
+
+
+ProfileRule = StageRule | TagRule | Segment
+
+
+def stages_from(fields: dict[str, Any] | None) -> Stages | None:
+    """Stages from the fields of their JSON."""
+    if fields is None:
+        return None
+    order, back, out = (tuple(fields[name]) for name in ("order", "back", "out"))
+    return Stages(order, back, out, tuple(StageRule(**rule) for rule in fields["rules"]))
+
+
+def parse_stages(place: Place) -> Stages:
+    """`stages`: a list of rules over the default order, or a mapping that declares its own."""
+    order, back, out = ORDER, BACK, OUT
+    rules_place: Place | None = place
+    if place.is_mapping:
+        fields = place.fields(("order", "back", "out", "rules"), needed=("order",))
+        order, back, out = (_stage_names(fields.get(name)) for name in ("order", "back", "out"))
+        rules_place = fields.get("rules")
+        if len({*order, *back, *out}) < len(order) + len(back) + len(out) or not order:
+            place.refuse("order, back and out name each stage once, order at least one")
+    rules: dict[str, StageRule] = {}
+    for item in rules_place.items() if rules_place else ():
+        fields = item.fields(("name", "when", "applies_to"), needed=("name", "when"))
+        name = fields["name"].choice(order[1:] or order)
+        if name in rules:
+            item.refuse(f"there is another rule for {name}; join conditions with OR")
+        seen_from = _applies_to(fields["applies_to"]) if "applies_to" in fields else None
+        rules[name] = StageRule(name, fields["when"].condition("stage"), seen_from)
+    _within_limits(place, rules.values())
+    in_order = sorted(rules.values(), key=lambda rule: order.index(rule.name))
+    return Stages(order, back, out, tuple(in_order))
+
+
+def _stage_names(place: Place | None) -> tuple[str, ...]:
+    return tuple(item.name() for item in place.items()) if place else ()
+
+
+def _applies_to(place: Place) -> int | None:
+    if not place.is_mapping:
+        place.choice(("all",))
+        return None
+    return place.fields(("first_seen_from",), needed=("first_seen_from",))["first_seen_from"].day()
+
+
+def parse_tags(place: Place) -> tuple[TagRule, ...]:
+    """`tags`: a list of rules, each with a name of its own."""
+    rules: dict[str, TagRule] = {}
+    for item in place.items():
+        fields = item.fields(("name", "when"), needed=("name", "when"))
+        rule = TagRule(_tag(fields["name"]), fields["when"].condition("tags"))
+        if rule.name in rules:
+            item.refuse(f"there is another rule for {rule.name}; join conditions with OR")
+        rules[rule.name] = rule
+    _within_limits(place, rules.values())
+    return tuple(sorted(rules.values(), key=lambda rule: rule.name))
+
+
+def parse_segment(text: str) -> Segment:
+    """The segment of a file of `segments/`.
+
+    Raises Problem `bad_rules` with pointer `line:column`.
+
+    >>> parse_segment("{name: hot, when: behaviour_score >= 60, tag: mood/hot}").tag
+    'mood/hot'
+    """
+    fields = read(text).fields(("name", "when", "tag"), needed=("name", "when"))
+    tag = _tag(fields["tag"]) if "tag" in fields else ""
+    return Segment(fields["name"].name(), fields["when"].condition("segments"), tag)
+
+
+def _tag(place: Place) -> str:
+    name = place.text()
+    levels = name.split("/")
+    if len(levels) > MAX_LEVELS or not all(
+        re.fullmatch(r"[\w.+-]([\w .+-]{0,62}[\w.+-])?", x) for x in levels
+    ):
+        place.refuse(f"{name} is not a tag: at most {MAX_LEVELS} names of at most 64 characters, a / between")
+    if name.startswith(MANUAL):
+        place.refuse(f"tags behind {MANUAL} are set by people; no rule gives them")
+    return name
+
+
+def _within_limits(place: Place, rules: Iterable[ProfileRule]) -> None:
+    conditions = [rule.condition().sql for rule in rules]
+    if len(conditions) > MAX_RULES or sum(len(sql.encode()) for sql in conditions) > MAX_SQL:
+        place.refuse(f"more than {MAX_RULES} rules, or conditions that are too long together")
+
+
+def columns_of(conditions: Iterable[Condition]) -> frozenset[str]:
+    """Columns that any of the conditions names."""
+    return frozenset[str]().union(*(condition.columns for condition in conditions))
