@@ -40,7 +40,7 @@ WORKSPACE = "demo"
 SEED, EVENTS, DAYS = 20260, 100_000, 60
 _READY_TIMEOUT_S = 300.0
 _WAIT_TIMEOUT_S = 1800.0
-_PLAIN_WIDTH = 110
+_PLAIN_WIDTH = 104
 
 Say = Callable[[str], None]
 
@@ -163,6 +163,7 @@ def _figures(settings: Settings, said: Endpoints, plan: Plan, say: Say) -> Figur
     found, errors = judged(store, WORKSPACE, facts)
     figures = Figures(
         sent=sent.accepted + sent.rejected,
+        distinct=len(truth.messages()),
         rejected=sent.rejected,
         send_seconds=sent.seconds,
         whole_seconds=whole,

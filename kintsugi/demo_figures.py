@@ -102,6 +102,8 @@ class Figures:
     """Everything on the demo's screen."""
 
     sent: int
+    distinct: int
+    """Of them, as the generator knows; the others are copies."""
     rejected: int
     send_seconds: float
     whole_seconds: float

@@ -5,6 +5,7 @@ Invariant: drawing is a pure function of the figures.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
@@ -15,16 +16,23 @@ from identity.quality import UNEXPLAINED, CauseCount
 from kintsugi.demo_data import vocabulary as words
 from kintsugi.demo_figures import Again, Figures, Fragment, Joint, Person
 
-_MOST_CAUSES = 6
 _UNREACHABLE = frozenset({words.UNLINKED_ACCOUNT, words.NEVER_IDENTIFIED_DEVICE})
 _MEANINGS = {
-    words.UNLINKED_ACCOUNT: "no event ever shows the two halves together",
-    words.NEVER_IDENTIFIED_DEVICE: "a browser whose owner never said who they are",
-    words.HANDED_ON_PHONE: "a new owner, known by little else, looks like the old one",
-    words.SHARED_COMPUTER: "colleagues at one browser, too few to tell that it is shared",
-    words.SECOND_ACCOUNT: "two logins of one person; the rules allow one per profile",
-    UNEXPLAINED: "what the above broke elsewhere: a limit reached, a link refused",
+    words.UNLINKED_ACCOUNT: "no event ever shows the halves together",
+    words.NEVER_IDENTIFIED_DEVICE: "a browser whose owner never said a name",
+    words.HANDED_ON_PHONE: "a new owner who looks like the old one",
+    words.SHARED_COMPUTER: "two colleagues at one browser",
+    words.SECOND_ACCOUNT: "a second login; rules allow a person one",
+    words.PLACEHOLDER: "13800138000, null, test@test.com",
+    words.SHOP_PHONE: "staff enter the number of the shop",
+    words.SHARED_TABLET: "a tablet at an exhibition",
+    words.ROBOT: "a crawler",
+    UNEXPLAINED: "a limit reached because of the others",
 }
+_BOTH = " + "
+_FRAGMENT_COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
+    ("  first seen", "left"), ("identifier", "left"), ("masked", "left"), ("events", "right"), ("", "left"),
+)  # fmt: skip
 _LABEL = 12
 
 
@@ -44,7 +52,7 @@ def _line(label: str, *rest: str | tuple[str, str]) -> Text:
 
 def _flow(figures: Figures) -> list[RenderableType]:
     counts = figures.counts
-    same = figures.sent - counts.events - figures.rejected
+    same = figures.sent - figures.distinct
     return [
         Text.assemble(
             "\n  ",
@@ -68,10 +76,7 @@ def _rate(count: int, seconds: float) -> str:
 
 def _truth(figures: Figures) -> list[RenderableType]:
     found = figures.quality
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("  ")
-    for name in ("precision", "recall"):
-        table.add_column(name, justify="right")
+    table = _table("  ", "precision", "recall")
     for name, agreement in (("  pairwise", found.pairwise), ("  B-cubed", found.b_cubed)):
         table.add_row(name, f"{agreement.precision:.3f}", f"{agreement.recall:.3f}")
     return [
@@ -85,31 +90,31 @@ def _truth(figures: Figures) -> list[RenderableType]:
 
 
 def _causes(errors: list[CauseCount]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("  ")
-    for name in ("joined wrongly", "missed"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for row in errors[:_MOST_CAUSES]:
-        table.add_row(
-            f"  {row.cause}",
-            f"{row.false_pairs:,}",
-            f"{row.missed_pairs:,}",
-            Text(_MEANINGS.get(row.cause, "both at once" if " + " in row.cause else ""), style="dim"),
-        )
-    rest = errors[_MOST_CAUSES:]
-    if rest:
-        false, missed = sum(row.false_pairs for row in rest), sum(row.missed_pairs for row in rest)
-        table.add_row(
-            f"  {len(rest)} more", f"{false:,}", f"{missed:,}", Text("mixtures of these", style="dim")
-        )
+    """A row for each cause, and one for the pairs that several causes explain together."""
+    table = _table("  ", "joined wrongly", "missed", "")
+    mixed = [row for row in errors if _BOTH in row.cause]
+    for row in (row for row in errors if _BOTH not in row.cause):
+        meaning = Text(_MEANINGS.get(row.cause, ""), style="dim")
+        table.add_row(f"  {row.cause}", f"{row.false_pairs:,}", f"{row.missed_pairs:,}", meaning)
+    if mixed:
+        false, missed = sum(row.false_pairs for row in mixed), sum(row.missed_pairs for row in mixed)
+        table.add_row("  several at once", f"{false:,}", f"{missed:,}")
+    return table
+
+
+def _table(first: str, *names: str) -> Table:
+    """A table without lines; the columns with a name, but for the first, hold figures."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=bool(first))
+    table.add_column(first)
+    for name in names:
+        table.add_column(name, justify="right" if name else "left")
     return table
 
 
 def _unreachable_share(errors: Iterable[CauseCount]) -> float:
     """Share of the missed pairs whose only causes are pieces that no event connects."""
     missed = {row.cause: row.missed_pairs for row in errors}
-    unreachable = sum(n for cause, n in missed.items() if set(cause.split(" + ")) <= _UNREACHABLE)
+    unreachable = sum(n for cause, n in missed.items() if set(cause.split(_BOTH)) <= _UNREACHABLE)
     return unreachable / max(sum(missed.values()), 1)
 
 
@@ -124,51 +129,50 @@ def _person(person: Person) -> list[RenderableType]:
         Text(f"\n  Why they belong together: the {len(person.joints)} of its {person.links} links that joined pieces"),
         _joints(person.joints, len(person.fragments)),
         Text("\n  The record"),
-        _line("traits", ", ".join(f"{name} {value}" for name, value in sorted(record["traits"].items()))),
-        _line("came by", f"{record['first_channel'] or '-'}, last by {record['last_channel'] or '-'};"
-              f" owner {record['owner'] or '-'}"),
-        _line("active", f"{_minute(record['first_seen_at'])} to {_minute(record['last_seen_at'])},"
-              f" {record['event_count']} events"),
-        _score("behaviour", record["behaviour_score"], record["behaviour_points"]),
-        _score("fit", record["identity_score"], record["identity_points"]),
+        _record(record),
     ]  # fmt: skip
+
+
+def _record(record: Mapping[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    seen = f"{_minute(record['first_seen_at'])} to {_minute(record['last_seen_at'])} UTC"
+    rows: list[tuple[str, str | Text]] = [
+        ("traits", ", ".join(f"{name} {value}" for name, value in sorted(record["traits"].items()))),
+        ("came by", f"{record['first_channel'] or '-'}, last by {record['last_channel'] or '-'}"),
+        ("owner", record["owner"] or "-"),
+        ("active", f"{seen}, {record['event_count']} events"),
+        ("behaviour", _score(record["behaviour_score"], record["behaviour_points"])),
+        ("fit", _score(record["identity_score"], record["identity_points"])),
+    ]
+    for label, value in rows:
+        grid.add_row(f"  {label}", value)
+    return grid
 
 
 def _fragments(fragments: list[Fragment]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2))
-    table.add_column("  first seen")
-    table.add_column("identifier")
-    table.add_column("masked")
-    table.add_column("events", justify="right")
-    table.add_column("")
+    for name, justify in _FRAGMENT_COLUMNS:
+        table.add_column(name, justify=justify)
     for fragment in fragments:
         ways = f"written in {fragment.spellings} ways" if fragment.spellings > 1 else ""
-        table.add_row(
-            f"  {fragment.first_day}", fragment.namespace, fragment.mask, f"{fragment.events:,}",
-            Text(ways, style="yellow"),
-        )  # fmt: skip
+        told = (f"  {fragment.first_day}", fragment.namespace, fragment.mask, f"{fragment.events:,}")
+        table.add_row(*told, Text(ways, style="yellow"))
     return table
 
 
 def _joints(joints: list[Joint], pieces: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=False)
-    for _ in range(4):
-        table.add_column()
+    table = _table("", "", "", "")
     for joint in joints:
-        table.add_row(
-            f"  {joint.day}",
-            joint.event,
-            f"{joint.ends[0]} ~ {joint.ends[1]}",
-            Text(f"{pieces} → {joint.pieces}", style="yellow"),
-        )
+        left = Text(f"{pieces} → {joint.pieces}", style="yellow")
+        table.add_row(f"  {joint.day:%m-%d}", joint.event, " ~ ".join(joint.ends), left)
         pieces = joint.pieces
     return table
 
 
-def _score(label: str, score: float, points: Mapping[str, float]) -> Text:
+def _score(score: float, points: Mapping[str, float]) -> Text:
     parts = sorted(points.items(), key=lambda item: (-abs(item[1]), item[0]))
     made_of = ", ".join(f"{rule} {value:+.3g}" for rule, value in parts if value)
-    return _line(label, (f"{score:.1f}", "bold yellow"), f"  = {made_of}" if made_of else "")
+    return Text.assemble((f"{score:.1f}", "bold yellow"), f" = {made_of}" if made_of else "")
 
 
 def _minute(moment: datetime) -> str:
