@@ -1,0 +1,92 @@
+"""kill -9 of each process under load: nothing acknowledged is lost, nothing counts twice, the digest is undisturbed."""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from kintsugi.demo_data import journeys
+from tests.stacks import Stack
+from tests.worlds import IDENTITY, SCORING, WORKSPACE
+
+FILES = {"workspace.yaml": WORKSPACE, "identity.yaml": IDENTITY, "scoring.yaml": SCORING}
+SOAK = os.environ.get("KINTSUGI_SOAK") == "1"
+ROUNDS = 3 if SOAK else 1
+EVENTS = 60_000 if SOAK else 12_000
+PROCESSES = ("collector", "store", "taskmanager", "jobmanager", "api")
+NAME = "undisturbed"
+
+
+def events() -> list[dict[str, Any]]:
+    return [event for batch in journeys(23, EVENTS, date(2026, 11, 1), 18) for event in batch.events]
+
+
+@pytest.fixture(scope="module")
+def hurt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The second stack of the session: the one that may be hurt."""
+    running = Stack(tmp_path_factory.mktemp("hurt")).up()
+    try:
+        yield running
+    finally:
+        running.down()
+
+
+class Sender(threading.Thread):
+    """Sends the events again and again from where it was, slowly enough that every kill falls into the load."""
+
+    def __init__(self, stack: Stack, workspace: str, load: list[dict[str, Any]]) -> None:
+        super().__init__(daemon=True)
+        self.stack, self.workspace, self.load = stack, workspace, load
+        self.acked = 0
+        self.error: BaseException | None = None
+        self.may_finish = threading.Event()
+
+    def run(self) -> None:
+        try:
+            size = 200
+            for start in range(0, len(self.load), size):
+                self.stack.send(self.workspace, self.load[start : start + size], connections=1)
+                self.acked = start + size
+                # the last tenth is kept until every process has died once
+                while start > 0.9 * len(self.load) and not self.may_finish.is_set():
+                    self.stack.send(self.workspace, self.load[start : start + size], connections=1)
+                    time.sleep(0.2)
+                time.sleep(0.05)
+        except BaseException as error:  # noqa: BLE001 - told to the test, which fails with it
+            self.error = error
+
+
+def test_every_process_dies_under_load_and_nothing_is_lost(stack: Stack, hurt: Stack) -> None:
+    load = events()
+    stack.workspace(NAME, FILES)
+    hurt.workspace(NAME, FILES, secrets=stack.keys_file(NAME))
+    stack.send(NAME, load)
+    chance = random.Random(5)
+    sender = Sender(hurt, NAME, load)
+    sender.start()
+    landed_at_kill = []
+    for process in PROCESSES * ROUNDS:
+        time.sleep(chance.uniform(1.0, 3.0))
+        assert sender.error is None, sender.error
+        assert sender.is_alive(), "the kill must fall between the first and the last acknowledgement"
+        if process != "store":
+            landed_at_kill.append((sender.acked, hurt.count("events", NAME)))
+        pid = hurt.kill_process(process)
+        seconds = hurt.await_new_process(process, pid)
+        assert seconds < 60
+    sender.may_finish.set()
+    sender.join(300)
+    assert sender.error is None, sender.error
+    assert not sender.is_alive()
+    assert any(landed < acked for acked, landed in landed_at_kill), "some kill met events that had not landed"
+    hurt.wait(240)
+    stack.wait(240)
+    expected = stack.digest(NAME)
+    assert expected.profiles > 500
+    assert hurt.count("events", NAME) == stack.count("events", NAME) > 0.9 * EVENTS
+    assert hurt.digest(NAME) == expected
