@@ -22,13 +22,19 @@ import psutil
 from benchmarks import baseline
 from kintsugi.demo_data import journeys
 from schemas.events import admit
+from schemas.ids import identifier_id
 from schemas.log_record import Events, Item, encode
 from schemas.workspace import parse_workspace
+from store import keyring
 from tests.stacks import Stack
 from tests.worlds import IDENTITY, SCORING, WORKSPACE
 
 FILES = {"workspace.yaml": WORKSPACE, "identity.yaml": IDENTITY, "scoring.yaml": SCORING}
 RECORD = 1_000
+_VISIBLE = (
+    "SELECT DISTINCT profile_id FROM kintsugi_store.profile_rows"
+    " WHERE workspace = 'latency' AND is_tombstone = 0 AND profile_id IN {ids:Array(String)}"
+)
 
 
 def items_of(count: int, seed: int) -> list[Item]:
@@ -101,28 +107,18 @@ def latency(stack: Stack, rate: int, seconds: float) -> dict[str, float]:
     """From the acknowledgement of an event to its profile in the store, while `rate` events/s arrive."""
     stack.workspace("latency", FILES)
     items = items_of(int(rate * seconds), 32)
-    store, waits, pending, done = stack.store, [], {}, threading.Event()
-    gone = threading.Event()
+    store = stack.store
+    waits: list[float] = []
+    pending: dict[str, float] = {}
+    gone, done = threading.Event(), threading.Event()
 
     def look() -> None:
         while not (gone.is_set() and not pending) and not done.is_set():
-            rows = (
-                store.query_rows(
-                    "SELECT DISTINCT identifier_id FROM kintsugi_store.profile_rows"
-                    " WHERE workspace = 'latency' AND is_tombstone = 0 AND profile_id IN {ids:Array(String)}".replace(
-                        "identifier_id", "profile_id", 1
-                    ),
-                    {"ids": list(pending)},
-                )
-                if pending
-                else []
-            )
-            for (found,) in rows:
-                waits.append(time.monotonic() - pending.pop(found))
+            asked = list(pending)
+            found = store.query_rows(_VISIBLE, {"ids": asked}) if asked else []
+            for (profile_id,) in found:
+                waits.append(time.monotonic() - pending.pop(profile_id))
             time.sleep(0.02)
-
-    from schemas.ids import identifier_id
-    from store import keyring
 
     keys = keyring.load(stack.home, "latency")
     watcher = threading.Thread(target=look)
