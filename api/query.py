@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api import answers, explain, masking, overrides, problems
 from api.coalesce import Coalescer
+from api.excluded import ExcludedAnswer, excluded
 from api.identifiers import Named, SecretsOf, name
 from api.keys import Access, AccessKeys
 from api.metering import BodyCap, Metering
@@ -69,10 +70,16 @@ class Query:
             items=items, masked="pii" not in access.scopes, freshness=answers.freshness(in_force)
         )
 
-    async def profile(self, access: Access, profile_id: str) -> answers.ProfileAnswer:
-        """The profile that a profile_id leads to now. Raises Problem `unknown_profile`."""
+    async def profile(self, access: Access, profile_id: str) -> answers.ProfileAnswer | ExcludedAnswer:
+        """The profile that a profile_id leads to now, or those that its events went to when it is shared.
+
+        Raises Problem `unknown_profile`.
+        """
         self.metering.looked_up(1)
         found = (await self.coalescer.get((access.workspace, True), [profile_id]))[profile_id]
+        if found.state in ("shared", "blocked"):
+            told = (access.workspace, found.in_force, profile_id, found.state)
+            return await asyncio.to_thread(excluded, self.store, *told)
         if found.profile is None:
             raise Problem("unknown_profile")
         shown = await self._shown(access, [found.profile])
@@ -158,22 +165,28 @@ def _routes(app: FastAPI, query: Query) -> None:
         "/v1/profiles/{profile_id}",
         summary="Read a profile",
         responses={
+            300: {"model": ExcludedAnswer, "description": "It is shared or blocked: where its events went"},
             307: {"model": answers.ProfileAnswer, "description": "It joined another profile, which is given"},
             401: problem, 403: problem, 404: problem, 503: problem,
         },
     )  # fmt: skip
-    async def profile(profile_id: str, access: reads, response: Response) -> answers.ProfileAnswer:
+    async def profile(
+        profile_id: str, access: reads, response: Response
+    ) -> answers.ProfileAnswer | ExcludedAnswer:
         """The profile with this id.
 
         Every id that was ever given out still leads to a profile. Where that profile has joined another, the
         status is 307 with the Location of the other, and the body holds it already. A merge can be undone, so
-        the redirection is temporary and never cached.
+        the redirection is temporary and never cached. An identifier that has become shared names no profile: the
+        status is 300, and the body says for which profiles its events count.
         """
         if len(profile_id) != ID_LENGTH or set(profile_id) - set("0123456789abcdef"):
             raise Problem("unknown_profile")
         answer = await query.profile(access, profile_id)
         response.headers.update(_NO_STORE)
-        if answer.redirected_from:
+        if isinstance(answer, ExcludedAnswer):
+            response.status_code = 300
+        elif answer.redirected_from:
             response.status_code = 307
             response.headers["Location"] = f"/v1/profiles/{answer.profile.profile_id}"
         return answer

@@ -45,7 +45,8 @@ EARLY = [
     track(1, {"user_id": "anna", "phone": "13900000001"}),
     track(2, {"user_id": "anna", "anonymous_id": "cookie-a"}, "Page Viewed"),
     track(9, {"user_id": "anna", "anonymous_id": "cookie-a"}, "Page Viewed"),
-    track(3, {"anonymous_id": "cookie-a", "email": "both@bluebird.cn"}),
+    track(3, {"user_id": "anna", "email": "both@bluebird.cn"}),
+    track(3, {"wechat_openid:wx2": "oAnna", "email": "both@bluebird.cn"}),
     *[track(7, {"phone": "13900000009", "wechat_openid:wx1": f"o{n}"}) for n in range(3)],
 ]
 """Received on the 10th."""

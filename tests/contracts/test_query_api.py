@@ -227,7 +227,10 @@ def test_an_unknown_profile_is_not_found(client: httpx.Client, reader: dict[str,
 def test_a_shared_identifier_is_no_profile(
     client: httpx.Client, golden: Golden, reader: dict[str, str]
 ) -> None:
-    assert client.get(f"/v1/profiles/{golden.shop}", headers=reader).status_code == 404
+    answer = client.get(f"/v1/profiles/{golden.shop}", headers=reader)
+    assert answer.status_code == 300
+    told = answer.json()
+    assert (told["state"], told["profiles"]) == ("shared", [{"profile_id": golden.bob, "event_count": 1}])
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
