@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.generations import Ruleset
+from pipelines.generations import Ruleset, Words, heard, open_of
 from pipelines.messages import Message, by_workspace, unpack
 from schemas import arrow, log_record
 from scoring.compile import hits_select
@@ -35,8 +35,8 @@ class Land:
     def __init__(self, store: Store, slot: str) -> None:
         self._store = store
         self._slot = slot
-        self.open: dict[str, dict[str, str]] = {}
-        """Opened generations by workspace, as canonical JSON; restored from state by the operator."""
+        self.words: dict[str, Words] = {}
+        """What was said of generations, by workspace; restored from state by the operator."""
         self._statements: dict[tuple[str, str], str] = {}
 
     def flush(self, bodies: list[dict[str, bytes]]) -> Iterator[Message]:
@@ -47,14 +47,14 @@ class Land:
                 self._store.insert_arrow(f"kintsugi_store.{name}", tables[name])
         if "events" in tables:
             for workspace, events in by_workspace(tables["events"]):
-                for generation in self.open.get(workspace, {}):
+                for generation in open_of(self.words.get(workspace, {})):
                     self._store.execute(
                         _INSERT_HITS + self._hits(workspace, generation, "batch"), external={"batch": events}
                     )
         yield from self._tell(tables)
 
     def _hits(self, workspace: str, generation: str, source: str) -> str:
-        ruleset = Ruleset.from_json(self.open[workspace][generation])
+        ruleset = Ruleset.from_json(open_of(self.words[workspace])[generation])
         return hits_select(generation, ruleset.scoring, ruleset.identity, source)
 
     def _tell(self, tables: dict[str, pa.Table]) -> Iterator[Message]:
@@ -80,12 +80,10 @@ class Land:
         row = (record.workspace, kind, record.at, record.id, body.decode())
         self._store.insert_arrow("kintsugi_store.control_records", arrow.table("control_records", [row]))
         if isinstance(record, log_record.Generation):
-            opened = self.open.setdefault(record.workspace, {})
-            if record.action == "open" and record.generation not in opened:
-                opened[record.generation] = record.ruleset
+            before = self.words.get(record.workspace, {})
+            self.words[record.workspace] = after = heard(before, record)
+            if record.generation in open_of(after).keys() - open_of(before).keys():
                 self._fill(record.workspace, record.generation)
-            elif record.action == "close":
-                opened.pop(record.generation, None)
         yield Message(record.workspace, "control", body, self._slot)
 
     def _fill(self, workspace: str, generation: str) -> None:

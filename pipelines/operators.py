@@ -53,7 +53,7 @@ class LandStep(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._buffer = runtime_context.get_list_state(ListStateDescriptor("batches", PICKLED))
-        self._opened = runtime_context.get_state(ValueStateDescriptor("opened", PICKLED))
+        self._generations = runtime_context.get_state(ValueStateDescriptor("generations", PICKLED))
         self._store = _store(self._config)
         self._lands: dict[str, Land] = {}
         self._buffered: dict[str, int] = {}
@@ -61,7 +61,7 @@ class LandStep(KeyedProcessFunction):
     def _land(self, slot: str) -> Land:
         if slot not in self._lands:
             land = self._lands[slot] = Land(self._store, slot)
-            land.open = self._opened.value() or {}
+            land.words = self._generations.value() or {}
         return self._lands[slot]
 
     def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Iterator[Message]:
@@ -71,7 +71,7 @@ class LandStep(KeyedProcessFunction):
             yield from self._flush(slot)
             land = self._land(slot)
             yield from land.control(message.body)
-            self._opened.update(land.open)
+            self._generations.update(land.words)
             return
         if slot not in self._buffered:
             # the first since this attempt or the last flush: state restored with rows has its timer too

@@ -12,7 +12,7 @@ import msgspec
 
 from identity.evidence import Link, Override, Sighting
 from identity.incremental import Changes, IdentityRow, Resolver
-from pipelines.generations import Ruleset
+from pipelines.generations import Ruleset, Words, heard, open_of
 from pipelines.messages import Message
 from schemas import arrow, log_record
 from store.client import Store
@@ -57,7 +57,7 @@ class Versions:
 class Resolve:
     """The step for one workspace, without Flink: `state` is a key-value store that the operator backs with Flink's.
 
-    `state` keys: `meta` -> {generation: ruleset JSON}, `date`, `version`, `active` -> newest activation (at, id,
+    `state` keys: `words` -> what was said of generations, `date`, `version`, `active` -> newest activation (at, id,
     generation), `told` -> generation that the journal follows, and the keys of each generation's resolver behind a
     prefix.
     """
@@ -74,14 +74,14 @@ class Resolve:
         self._check = check
         self._now = now
         self._resolvers: dict[str, Resolver] = {}
-        for generation, ruleset in self._open().items():
+        for generation, ruleset in open_of(self._words()).items():
             self._resolvers[generation] = self._resolver(generation, ruleset)
         self._must_reconcile = True
 
     # state ------------------------------------------------------------------------------------------------
 
-    def _open(self) -> dict[str, str]:
-        return dict(self._state.get("meta") or {})
+    def _words(self) -> Words:
+        return dict(self._state.get("words") or {})
 
     @property
     def date(self) -> int:
@@ -140,17 +140,16 @@ class Resolve:
                     yield from self._publish(generation, resolver.advance(day))
             yield from self._reconcile_all()
         elif isinstance(record, log_record.Generation):
-            opened = self._open()
-            if record.action == "open" and record.generation not in opened:
-                opened[record.generation] = record.ruleset
-                self._state.put("meta", opened)
+            words = heard(self._words(), record)
+            self._state.put("words", words)
+            is_open = record.generation in open_of(words)
+            if is_open and record.generation not in self._resolvers:
                 self._resolvers[record.generation] = self._resolver(record.generation, record.ruleset)
                 yield from self._build(record.generation)
-            elif record.action == "close" and record.generation in opened:
-                del opened[record.generation], self._resolvers[record.generation]
-                self._state.put("meta", opened)
+            elif not is_open and record.generation in self._resolvers:
+                del self._resolvers[record.generation]
                 self._state.delete_prefix(f"{record.generation}:")
-            elif record.action == "activate":
+            if record.action == "activate":
                 said = (record.at, record.id, record.generation)
                 known = tuple(self._state.get("active") or ())
                 self._state.put("active", max(said, known, key=lambda s: s[:2]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pipelines.generations import Ruleset
+from pipelines.generations import Ruleset, heard, open_of
 from pipelines.messages import Message
 from pipelines.profiles import Profiles
 from pipelines.resolve import Versions, days_of
@@ -26,7 +26,10 @@ _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
 class Score:
-    """The step for one workspace, without Flink. `state` keys: `open`, `active`, `date`, `version`."""
+    """The step for one workspace, without Flink.
+
+    `state` keys: `words` -> what was said of generations, `active`, `date`, `version`.
+    """
 
     def __init__(
         self, workspace: str, store: Store, state: Any, versions: Versions, *, now: Callable[[], int]
@@ -41,7 +44,7 @@ class Score:
     @property
     def _open(self) -> dict[str, str]:
         """Generation -> ruleset of those that are derived."""
-        return dict(self._state.get("open") or {})
+        return open_of(self._state.get("words") or {})
 
     @property
     def _date(self) -> int:
@@ -114,16 +117,13 @@ class Score:
         self._point()
 
     def _generation(self, record: log_record.Generation) -> None:
-        opened = self._open
-        if record.action == "open" and record.generation not in opened:
-            self._state.put("open", {**opened, record.generation: record.ruleset})
+        before = self._open
+        self._state.put("words", heard(self._state.get("words") or {}, record))
+        if record.generation in self._open.keys() - before.keys():
             self._prepare(record)
         elif record.action == "activate":
             said = (record.at, record.id, record.generation)
             self._state.put("active", max(said, tuple(self._state.get("active") or ()), key=lambda s: s[:2]))
-        elif record.action == "close" and record.generation in opened:
-            del opened[record.generation]
-            self._state.put("open", opened)
         self._point()
 
     def _prepare(self, record: log_record.Generation) -> None:
