@@ -41,6 +41,7 @@ SEED, EVENTS, DAYS = 20260, 100_000, 60
 _READY_TIMEOUT_S = 300.0
 _WAIT_TIMEOUT_S = 1800.0
 _PLAIN_WIDTH = 104
+_ASKED = "profile_id, behaviour_score, first_channel, owner"
 
 Say = Callable[[str], None]
 
@@ -68,7 +69,7 @@ def run(settings: Settings) -> None:
     plan = _plan(settings)
 
     def say(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
     try:
         said = _until_ready(settings) if found else up.detached(settings, say)
@@ -243,7 +244,6 @@ def _what_next(settings: Settings, said: Endpoints, plan: Plan, figures: Figures
         return f"Without a terminal the stack is stopped now; its data stays in {home}."
     namespace, value = figures.person.example
     body = msgspec.json.encode({"identifiers": [{"namespace": namespace, "value": value}]}).decode()
-    profiles = "SELECT profile_id, behaviour_score, identity_score, first_channel FROM kintsugi.profiles"
     return "\n".join(
         (
             "The stack keeps running:",
@@ -251,9 +251,10 @@ def _what_next(settings: Settings, said: Endpoints, plan: Plan, figures: Figures
             "Look the person up, in any spelling (the key is the demo's read key):",
             f"  curl -s {said.api}/v1/profiles/lookup -H 'Authorization: Bearer {plan.read_key}' \\",
             f"    -H 'Content-Type: application/json' -d '{body}'",
-            "Ask in SQL, see how it is, stop it:",
+            "Ask in SQL, derive the digest anew from evidence, see how it is, stop it:",
             f"  export KINTSUGI_HOME={home}{' KINTSUGI_LOG=kafka' if settings.log == 'kafka' else ''}",
-            f'  {command} sql "{profiles} ORDER BY behaviour_score DESC LIMIT 10"',
+            f'  {command} sql "SELECT {_ASKED} FROM kintsugi.profiles ORDER BY behaviour_score DESC LIMIT 5"',
+            f"  {command} digest --workspace {WORKSPACE} --date {figures.counts.as_of}",
             f"  {command} status",
             f"  {command} down",
         )
@@ -266,8 +267,10 @@ def _shown(path: Path) -> str:
 
 
 def _command() -> str:
-    """How this program was called."""
-    name = Path(sys.argv[0]).name
-    on_path = shutil.which(name)
-    is_same = on_path is not None and os.path.realpath(on_path) == os.path.realpath(sys.argv[0])
-    return name if is_same else sys.argv[0]
+    """How this program was called, in words that a shell understands."""
+    called = Path(sys.argv[0])
+    if called.suffix == ".py":
+        return f"{sys.executable} -m kintsugi.cli"
+    on_path = shutil.which(called.name)
+    is_same = on_path is not None and os.path.realpath(on_path) == os.path.realpath(called)
+    return called.name if is_same else str(called)
