@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kintsugi import explain_commands
 from kintsugi.settings import Settings
 from schemas.errors import Problem
 
 if TYPE_CHECKING:
+    from kintsugi.explain import Explanations
     from pipelines.log import Log
     from store.client import Store
 
@@ -238,6 +240,15 @@ def lookup(
     settings, store = _store()
     count, known = lookup(settings, store, workspace, source, target)
     _say(f"{count:,} identifiers, {known:,} known")
+
+
+def _explanations(workspace: str) -> "Explanations":
+    from kintsugi.explain import Explanations
+
+    return Explanations(*_store(), workspace)
+
+
+explain_commands.add(app, _explanations)
 
 
 @app.command()
