@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.body import Gone, read_body
-
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+from api.metrics import counter, histogram
 
 
 class Metering:
@@ -22,16 +21,9 @@ class Metering:
     def __init__(self, questions: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._seconds = Histogram(
-            "kintsugi_query_request_seconds", "Time to answer a request", ("route", "status"),
-            buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
-        self._identifiers = Counter(
-            "kintsugi_query_identifiers",
-            "Distinct identifiers of each request, summed",
-            registry=self.registry,
-        )
-        asked = Counter("kintsugi_query_questions", "Questions put to the store", registry=self.registry)
+        self._seconds = histogram("kintsugi_query_request_seconds", self.registry)
+        self._identifiers = counter("kintsugi_query_identifiers", self.registry)
+        asked = counter("kintsugi_query_questions", self.registry)
         self._asked, self._questions, self._counted = asked, questions, 0
 
     def looked_up(self, count: int) -> None:

@@ -1,6 +1,21 @@
-"""What the collector counts: every metric, with its meaning, in one place."""
+"""Metrics of a process, made from their definitions in `schemas.metrics`; and what the collector counts."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from schemas.metrics import BY_NAME
+
+
+def counter(name: str, registry: CollectorRegistry) -> Counter:
+    """The counter that is defined under this name."""
+    metric = BY_NAME[name]
+    return Counter(name, f"{metric.meaning} ({metric.unit})", metric.labels, registry=registry)
+
+
+def histogram(name: str, registry: CollectorRegistry) -> Histogram:
+    """The histogram that is defined under this name."""
+    metric = BY_NAME[name]
+    meaning = f"{metric.meaning} ({metric.unit})"
+    return Histogram(name, meaning, metric.labels, buckets=metric.buckets, registry=registry)
 
 
 class Metrics:
@@ -8,30 +23,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.accepted = Counter(
-            "kintsugi_collector_accepted_events", "Events that are durable in the log", registry=self.registry
-        )
-        self.rejected = Counter(
-            "kintsugi_collector_rejected_events",
-            "Events kept as rejects, by error code",
-            ["code"],
-            registry=self.registry,
-        )
-        self.refused = Counter(
-            "kintsugi_collector_refused_requests",
-            "Requests of which nothing was taken, by error code",
-            ["code"],
-            registry=self.registry,
-        )
-        self.bytes = Counter(
-            "kintsugi_collector_received_bytes", "Bytes of bodies as sent", registry=self.registry
-        )
-        self.ack_seconds = Histogram(
-            "kintsugi_collector_ack_seconds",
-            "Time from the handover to the log until it was durable",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-            registry=self.registry,
-        )
+        self.accepted = counter("kintsugi_collector_accepted_events", self.registry)
+        self.rejected = counter("kintsugi_collector_rejected_events", self.registry)
+        self.refused = counter("kintsugi_collector_refused_requests", self.registry)
+        self.bytes = counter("kintsugi_collector_received_bytes", self.registry)
+        self.ack_seconds = histogram("kintsugi_collector_ack_seconds", self.registry)
 
     def text(self) -> bytes:
         """All of them in Prometheus' text format."""

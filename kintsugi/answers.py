@@ -1,7 +1,7 @@
 """Health checks of containers: exit status 0 when all is well, 1 with a sentence when it is not.
 
-    python -m kintsugi.answers URL            a GET is answered with 2xx within 3 s
-    python -m kintsugi.answers --job-runs     Flink runs exactly one job, and every task of it
+python -m kintsugi.answers URL            a GET is answered with 2xx within 3 s
+python -m kintsugi.answers --job-runs     Flink runs exactly one job, and every task of it
 """
 
 import argparse

@@ -57,6 +57,25 @@ class FlinkRest:
         """`counts`, `latest`, ... of a job's checkpoints."""
         return self._get(f"/jobs/{job}/checkpoints")
 
+    def restarts(self, job: str) -> float:
+        """How often the job restarted since it was submitted."""
+        return _numbers(self._http.get(f"/jobs/{job}/metrics", params={"get": "numRestarts"}), "value").get(
+            "numRestarts", 0.0
+        )
+
+    def busy_shares(self, job: str) -> dict[str, float]:
+        """Step -> share of the last second in which its busiest instance worked."""
+        shares = {}
+        for vertex in self.job(job)["vertices"]:
+            asked = {"get": "busyTimeMsPerSecond", "agg": "max"}
+            told = _numbers(
+                self._http.get(f"/jobs/{job}/vertices/{vertex['id']}/subtasks/metrics", params=asked), "max"
+            )
+            if "busyTimeMsPerSecond" in told:
+                # a vertex of chained steps is named after all of them; the last is ours
+                shares[str(vertex["name"]).rpartition("-> ")[2].strip()] = told["busyTimeMsPerSecond"] / 1000
+        return shares
+
     def last_exception(self, job: str) -> tuple[int, str] | None:
         """(time in ms, root cause) of the newest failure, as Python or Java told it."""
         entries = self._failures(job)
@@ -119,6 +138,13 @@ class FlinkRest:
 
     def _get(self, path: str) -> dict[str, Any]:
         return _answer(self._http.get(path))
+
+
+def _numbers(response: httpx.Response, key: str) -> dict[str, float]:
+    """id -> number of Flink's list of metrics; what is not a number (yet) is left out."""
+    listed: Any = _answer(response)
+    found = {str(entry["id"]): float(entry.get(key, "nan")) for entry in listed}
+    return {name: value for name, value in found.items() if value == value}
 
 
 def _answer(response: httpx.Response) -> dict[str, Any]:

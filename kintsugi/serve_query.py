@@ -6,7 +6,8 @@ import uvicorn
 
 from api.keys import AccessKeys
 from api.query import create_app
-from kintsugi import connections, endpoints
+from kintsugi import connections, endpoints, measures
+from kintsugi.measures import Measured
 from kintsugi.ports import asked_listener
 from kintsugi.settings import Settings
 
@@ -22,6 +23,7 @@ def main() -> None:
     store = connections.store(settings, said, _PATIENCE_S)
     log = connections.log(settings, said)
     app = create_app(store, AccessKeys(settings.home), settings.home, log)
+    app.state.query.metering.registry.register(Measured(lambda: measures.read(settings)))
     config = uvicorn.Config(
         app,
         http="httptools",

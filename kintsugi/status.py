@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from kintsugi import connections, endpoints, rules, workspaces
+from kintsugi import connections, endpoints, measures, rules, workspaces
 from kintsugi.endpoints import Endpoints
 from kintsugi.flink_rest import FlinkError, FlinkRest
 from kintsugi.processes import last_lines
@@ -48,6 +48,12 @@ def report(settings: Settings) -> tuple[dict[str, Any], list[str]]:
         ("lag", lambda: _lag(settings, said, store)),
     ):
         told[part] = _unless_unavailable(ask, warnings)
+    told["measures"] = measures.read(settings)
+    lost = told["measures"].get("kintsugi_balance_difference", {}).get("", 0)
+    if lost:
+        warnings.append(
+            f"{lost:.0f} of the newest accepted events are neither stored, rejected nor under way"
+        )
     return told, warnings
 
 
@@ -71,6 +77,8 @@ def text(told: dict[str, Any], warnings: list[str]) -> str:
         counts = ", ".join(f"{count:,} {what}" for what, count in workspace["counts"].items())
         ruleset = workspace["generation"] or "no ruleset"
         lines.append(f"workspace  {name}: {counts}; {ruleset} as of {workspace['as_of'] or 'no date yet'}")
+    if told.get("measures"):
+        lines += _measured(told["measures"])
     if told.get("lag") is not None:
         lag = told["lag"]
         lines.append(f"{'lag':<10} {lag} segments are not in the profiles yet" if lag else "lag        none")
@@ -177,6 +185,23 @@ def _unless_unavailable(ask: Callable[[], Any], warnings: list[str]) -> Any:
     except StoreRefused as refusal:
         warnings.append(f"the store refuses: {refusal.message.splitlines()[0]}")
     return None
+
+
+def _measured(values: measures.Values) -> list[str]:
+    """The last measurement for people: latency, and the law that nothing is lost."""
+    lines = []
+    if "kintsugi_event_to_profile_seconds" in values:
+        lines.append(
+            f"{'latency':<10} {values['kintsugi_event_to_profile_seconds']['']:.1f} s from event to profile"
+        )
+    parts = {
+        name: values.get(f"kintsugi_balance_{name}_events", {}).get("")
+        for name in ("accepted", "landed", "rejected", "in_flight")
+    }
+    if None not in parts.values():
+        accepted, *rest = (f"{value:,.0f} {name.replace('_', ' ')}" for name, value in parts.items())
+        lines.append(f"{'balance':<10} of the newest: {accepted} = {' + '.join(rest)}")
+    return lines
 
 
 def _age(seconds: float) -> str:

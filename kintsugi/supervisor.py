@@ -19,6 +19,7 @@ from kintsugi.calendar import due_dates, now_us
 from kintsugi.endpoints import Endpoints, ProcessEntry
 from kintsugi.flink import Cluster
 from kintsugi.job_keeper import JobKeeper, Submission
+from kintsugi.measures import Measuring
 from kintsugi.ports import free_port, listen
 from kintsugi.processes import Program, Supervised, last_lines
 from kintsugi.roots import Roots
@@ -135,6 +136,9 @@ class Supervisor:
         self._await("collector", "api")
         if self._await_job():
             self._apply_first_rules(log)
+        measuring = Measuring(settings, said, connections.store(settings, said, patience=2.0), log)
+        measuring.start()
+        held.callback(measuring.stop)
         return log
 
     def _make_token(self) -> None:

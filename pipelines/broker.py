@@ -63,14 +63,14 @@ def server_properties(
     )
 
 
-def prepare(home: Path, port: int, controller_port: int) -> list[str]:
+def prepare(home: Path, port: int, controller_port: int, text: str = "") -> list[str]:
     """Writes the settings, formats the folder where that was not done, and returns the broker's command.
 
-    Raises JarsUnavailable, BrokerFailed.
+    `text`: other settings than ours, with the data in `home`/data. Raises JarsUnavailable, BrokerFailed.
     """
     home.mkdir(parents=True, exist_ok=True)
     properties = home / "server.properties"
-    properties.write_text(server_properties(str(home / "data"), port, controller_port), "ascii")
+    properties.write_text(text or server_properties(str(home / "data"), port, controller_port), "ascii")
     classpath = os.pathsep.join(str(path) for path in jars.fetch("broker"))
     java = [_java(), "-cp", classpath, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
     if not (home / "data" / "meta.properties").exists():
@@ -88,8 +88,9 @@ def prepare(home: Path, port: int, controller_port: int) -> list[str]:
 class Broker:
     """A broker as a child process, usable as a context manager; its output goes to `home/broker.log`."""
 
-    def __init__(self, home: Path, port: int, controller_port: int) -> None:
+    def __init__(self, home: Path, port: int, controller_port: int, properties: str = "") -> None:
         self.home = home
+        self._properties = properties
         self.servers = f"127.0.0.1:{port}"
         """For `LogSettings.kafka`."""
         self._ports = port, controller_port
@@ -98,7 +99,7 @@ class Broker:
 
     def start(self, timeout: float = 60.0) -> None:
         """Starts it and returns when it answers. Raises JarsUnavailable, BrokerFailed."""
-        command = prepare(self.home, *self._ports)
+        command = prepare(self.home, *self._ports, self._properties)
         self._output = (self.home / "broker.log").open("ab")
         self._process = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + timeout

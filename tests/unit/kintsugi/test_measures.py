@@ -1,0 +1,65 @@
+"""Metrics: defined once, shown everywhere, and the law that nothing accepted is lost."""
+
+import re
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from api.metering import Metering
+from api.metrics import Metrics
+from kintsugi import dashboard, measures
+from kintsugi.balance import Balance, balance
+from kintsugi.settings import Settings
+from schemas.metrics import METRICS
+from store.client import Store
+from tests.local_job import LocalJob
+from tests.worlds import RECEIVED_AT, World, lines
+
+EVENTS = [
+    {"type": "track", "event": "Page Viewed", "messageId": f"m{n}", "anonymousId": f"a{n % 7}",
+     "timestamp": "2026-11-20T08:00:00Z"}
+    for n in range(40)
+]  # fmt: skip
+
+
+def test_the_dashboard_is_what_the_definitions_make() -> None:
+    assert dashboard.PATH.read_text() == dashboard.text(), "run python -m kintsugi.dashboard"
+    assert len(dashboard.dashboard()["panels"]) == len(METRICS)
+
+
+def test_every_metric_says_what_and_in_what_unit() -> None:
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    for metric in METRICS:
+        assert re.fullmatch(r"kintsugi(_[a-z]+)+", metric.name)
+        words = set(metric.name.split("_")[1:])
+        assert set(metric.meaning.lower().split()) - words, f"{metric.name} only repeats its name"
+        assert metric.unit
+        assert not {"workspace", "profile", "identifier"} & set(metric.labels)
+        assert bool(metric.buckets) == (metric.kind == "histogram")
+
+
+def test_nothing_is_exported_that_is_not_defined(tmp_path: Path) -> None:
+    settings = Settings.load({"KINTSUGI_HOME": str(tmp_path)})
+    settings.run.mkdir()
+    gauges = {m.name: dict.fromkeys(m.labels or ("",), 1.0) for m in METRICS if m.kind == "gauge"}
+    measures.write(settings, gauges)
+    registry = CollectorRegistry()
+    registry.register(measures.Measured(lambda: measures.read(settings)))
+    text = (
+        Metrics().text() + generate_latest(Metering(lambda: 0).registry) + generate_latest(registry)
+    ).decode()
+    exported = set(re.findall(r"^# TYPE (kintsugi_\w+) (?:counter|gauge|histogram)", text, re.MULTILINE))
+    exported = {name.removesuffix("_total") for name in exported if not name.endswith("_created")}
+    assert exported == {metric.name for metric in METRICS}
+
+
+def test_accepted_is_landed_and_rejected_and_under_way(store: Store, tmp_path: Path) -> None:
+    world = World(tmp_path, "balance")
+    log = lines([world.opened("g"), *world.events([*EVENTS, *EVENTS[:5]], size=10)])
+    LocalJob(store, tmp_path).run(log[:3])
+    told = balance(log, store, tmp_path, since=0, before=RECEIVED_AT)
+    assert told == Balance(accepted=40, landed=20, rejected=0, in_flight=20)
+    assert balance(log, store, tmp_path, since=0, before=RECEIVED_AT + 1).difference == 20, "lost is told"
+    LocalJob(store, tmp_path).run(log)
+    assert balance(log, store, tmp_path, since=0, before=RECEIVED_AT + 1) == Balance(40, 40, 0, 0)
+    assert balance(log, store, tmp_path, since=RECEIVED_AT + 1, before=RECEIVED_AT + 2) == Balance()
