@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from identity.normalize import (
-    channel_of,
+    channels_of,
     identifier_problems,
     kind_of,
     mask,
@@ -66,6 +66,7 @@ class Normalizer:
         self.keys = keys
         self.pepper = keys.pepper
         self._zone = ZoneInfo(workspace.time_zone)
+        self._channel_of = channels_of(workspace)
         self._offsets: dict[int, int] = {}
         self._identifiers: dict[tuple[str, str, str], tuple[str, str, int] | None] = {}
         self._sent: dict[str, int] = {}
@@ -125,7 +126,7 @@ class Normalizer:
         )  # fmt: skip
         self._told(found, day, received_at, eid, out)
         observed = traits_of(event)
-        channel, owner = channel_of(event, self.workspace)
+        channel, owner = self._channel_of(event)
         if channel:
             observed["$channel"] = channel
         if owner:

@@ -3,6 +3,7 @@
 Not in `job.py`, since what is defined in the script that Flink's driver runs would be pickled by value.
 """
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,13 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+def calm_collector() -> None:
+    """Millions of long-lived objects (caches, state) make full garbage collections costly and find nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)
+
+
 class NormalizeStep(FlatMapFunction):
     """`normalize`: no Flink state."""
 
@@ -39,6 +47,7 @@ class NormalizeStep(FlatMapFunction):
         self._config = config
 
     def open(self, runtime_context: RuntimeContext) -> None:
+        calm_collector()
         self._step = Normalize(self._config["slots"], keys_in(Path(self._config["home"])))
 
     def flat_map(self, value: str) -> Iterator[Message]:
@@ -140,6 +149,7 @@ class ScoreStep(KeyedProcessFunction):
         self._versions = Versions(self._store, "profile_rows")
         self._steps: dict[str, tuple[Score, FlinkState]] = {}
         self._waiting: set[str] = set()
+        self._pause_ms = CYCLE_MS
 
     def _step(self, workspace: str) -> tuple[Score, FlinkState]:
         if workspace not in self._steps:
@@ -160,7 +170,7 @@ class ScoreStep(KeyedProcessFunction):
         if workspace not in self._waiting:
             self._waiting.add(workspace)
             ctx.timer_service().register_processing_time_timer(
-                ctx.timer_service().current_processing_time() + CYCLE_MS
+                ctx.timer_service().current_processing_time() + self._pause_ms
             )
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> None:
@@ -171,7 +181,11 @@ class ScoreStep(KeyedProcessFunction):
         self._waiting.discard(workspace)
         step, state = self._step(workspace)
         if told or step.must_reconcile:
+            started = time.monotonic()
             step.cycle([message for message in told if message[0] != "trailer"])
             step.record([body for what, body in told if what == "trailer"])
             self._touched.clear()
             state.flush()
+            # scoring takes at most a third of the time: under load cycles grow longer, and a profile is computed once
+            # for all that touched it meanwhile
+            self._pause_ms = max(CYCLE_MS, int(2000 * (time.monotonic() - started)))

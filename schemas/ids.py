@@ -6,6 +6,9 @@ an encoding; a domain tag keeps kinds apart.
 """
 
 from hashlib import blake2b
+from struct import Struct
+
+_LENGTH = Struct(">I").pack
 
 ID_LENGTH = 32
 """Characters of an id, everywhere: tables, Arrow, API."""
@@ -17,14 +20,8 @@ def keyed_id(pepper: bytes, kind: str, *fields: bytes) -> str:
     >>> keyed_id(b"pepper", "link", b"ab", b"c") == keyed_id(b"pepper", "link", b"a", b"bc")
     False
     """
-    hashed = blake2b(_prefixed(kind.encode()), digest_size=16, key=pepper)
-    for field in fields:
-        hashed.update(_prefixed(field))
-    return hashed.hexdigest()
-
-
-def _prefixed(field: bytes) -> bytes:
-    return len(field).to_bytes(4, "big") + field
+    message = b"".join([part for field in (kind.encode(), *fields) for part in (_LENGTH(len(field)), field)])
+    return blake2b(message, digest_size=16, key=pepper).hexdigest()
 
 
 def identifier_id(pepper: bytes, namespace: str, scope: str, value: str) -> str:

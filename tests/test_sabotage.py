@@ -75,8 +75,8 @@ SABOTAGES = [
     ),
     Sabotage(
         "workspaces share their ids", "schemas/ids.py",
-        "hashed = blake2b(_prefixed(kind.encode()), digest_size=16, key=pepper)",
-        "hashed = blake2b(_prefixed(kind.encode()), digest_size=16)",
+        "return blake2b(message, digest_size=16, key=pepper).hexdigest()",
+        "return blake2b(message, digest_size=16).hexdigest()",
         STEPS + "test_equal_events_of_two_workspaces_share_no_id",
     ),
     Sabotage(

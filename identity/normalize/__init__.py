@@ -8,6 +8,7 @@ from identity.normalize.mask import mask
 from identity.normalize.patterns import kind_of, patterns_of
 from identity.normalize.reading import (
     channel_of,
+    channels_of,
     identifier_problems,
     identifiers_of,
     raw_identifiers_of,
@@ -16,6 +17,7 @@ from identity.normalize.reading import (
 
 __all__ = [
     "channel_of",
+    "channels_of",
     "identifier_problems",
     "identifiers_of",
     "kind_of",

@@ -6,7 +6,7 @@ Invariant: reading never fails for an admitted event; what cannot be an identifi
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,8 @@ from schemas.events import Event
 from schemas.workspace import Workspace
 
 _decode = msgspec.json.Decoder().decode
+_MOST_CHANNELS = 10_000
+"""Remembered findings; campaigns are few, whatever visitors invent is forgotten again."""
 _TRAIT_NAMESPACES = (("phone", "phone"), ("mobile", "phone"), ("email", "email"))
 
 
@@ -101,18 +103,47 @@ def traits_of(event: Event) -> dict[str, Any]:
     return traits
 
 
-def channel_of(event: Event, workspace: Workspace) -> tuple[str, str]:
-    """(channel, owner) of the event, empty where it has none.
+Channels = Callable[[Event], tuple[str, str]]
+
+
+def channels_of(workspace: Workspace) -> Channels:
+    """A function that gives (channel, owner) of an event, empty where it has none; it remembers what it found.
 
     The first rule that matches and gives a channel gives the channel, likewise the owner. Without one, the
     campaign is the channel (`source/medium`, or `source`), `properties.employee` the owner.
     """
-    rules = workspace.channels
-    campaign = _object(event.context.campaign)
-    asked = bool(rules) or b'"employee"' in bytes(event.properties)
-    properties = _object(event.properties) if asked else {}
+    asked = sorted(
+        {path.partition(".")[2] for rule in workspace.channels for path, _ in rule.match if path[0] == "p"}
+        | {"employee"}
+    )
+    mentions = re.compile("|".join(re.escape(f'"{name}":') for name in asked).encode()).search
+    found: dict[tuple[bytes, tuple[str, ...]], tuple[str, str]] = {}
+
+    def channel_and_owner(event: Event) -> tuple[str, str]:
+        campaign, raw = bytes(event.context.campaign), bytes(event.properties)
+        properties = _object(event.properties) if mentions(raw) else {}
+        if not campaign and not properties:
+            return "", ""
+        key = campaign, tuple(_text(properties.get(name)) for name in asked)
+        if key not in found:
+            if len(found) >= _MOST_CHANNELS:
+                found.clear()
+            found[key] = _channel(
+                workspace, _object(event.context.campaign), dict(zip(asked, key[1], strict=True))
+            )
+        return found[key]
+
+    return channel_and_owner
+
+
+def channel_of(event: Event, workspace: Workspace) -> tuple[str, str]:
+    """(channel, owner) of one event; `channels_of` is for many."""
+    return channels_of(workspace)(event)
+
+
+def _channel(workspace: Workspace, campaign: dict[str, Any], properties: dict[str, Any]) -> tuple[str, str]:
     channel = owner = ""
-    for rule in rules:
+    for rule in workspace.channels:
         if all(
             _matches(glob, campaign if path[0] == "c" else properties, path.partition(".")[2])
             for path, glob in rule.match
