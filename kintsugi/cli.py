@@ -270,6 +270,32 @@ def sql(
 
 
 @app.command()
+def quality(
+    workspace: Annotated[
+        list[str] | None, typer.Option("--workspace", "-w", help="Name of a workspace; default: all.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="One suite alone, for instance links.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    html: Annotated[Path | None, typer.Option("--page", help="Write a page that works offline.")] = None,
+) -> None:
+    """Check events, identities, links, profiles and score facts; exit status 1 when an expectation is broken."""
+    from kintsugi import connections, endpoints, workspaces
+    from kintsugi.quality import keep, run
+    from kintsugi.quality_report import page, text
+
+    settings, store = _store()
+    for name in workspace or []:
+        workspaces.require(settings, name)
+    access = connections.store_access(settings, endpoints.require_running(settings))
+    results = run(access, workspace or workspaces.names(settings), only=suite)
+    keep(store, results)
+    if html is not None:
+        html.write_text(page(results), encoding="utf-8")
+    _say(json.dumps([result.as_json() for result in results], indent=2) if as_json else text(results))
+    sys.exit(0 if all(result.is_met for result in results) else 1)
+
+
+@app.command()
 def migrate(
     show: Annotated[
         bool, typer.Option("--show", help="Print every statement instead of running it.")
