@@ -30,7 +30,9 @@ app = typer.Typer(
     help="Kintsugi: tracking events become golden records.",
 )
 workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces (tenants).")
-rules_app = typer.Typer(no_args_is_help=True, help="Rules of a workspace: check, apply, history.")
+rules_app = typer.Typer(
+    no_args_is_help=True, help="Rules of a workspace: check, preview, apply, rollback, history."
+)
 state_app = typer.Typer(no_args_is_help=True, help="State of the job.")
 rejects_app = typer.Typer(no_args_is_help=True, help="What could not become an event.")
 for name, group in (
@@ -342,8 +344,36 @@ def rules_apply(workspace: WorkspaceOption, timeout: TimeoutOption = 600.0) -> N
     from kintsugi import rules
 
     with _store_and_log() as (settings, store, log):
-        generation, is_new = rules.apply(settings, store, log, workspace, timeout=timeout, progress=_say)
+        generation, is_new = rules.apply(settings, rules.Job(store, log, timeout, _say), workspace)
     _say(f"{generation} is in force" + ("" if is_new else " already"))
+
+
+@rules_app.command("preview")
+def rules_preview(
+    workspace: WorkspaceOption,
+    timeout: TimeoutOption = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it derived, so that apply is instant.")] = False,
+) -> None:
+    """Show what would change if the files as they are now were applied; nothing changes for readers."""
+    from kintsugi import rules
+    from kintsugi.preview_text import text
+
+    with _store_and_log() as (settings, store, log):
+        job = rules.Job(store, log, timeout, (lambda _: None) if as_json else _say)
+        found = rules.preview(settings, job, workspace, keep=keep)
+    _say(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if as_json else text(found))
+
+
+@rules_app.command("rollback")
+def rules_rollback(workspace: WorkspaceOption, timeout: TimeoutOption = 600.0) -> None:
+    """Put in force what was in force before; the files stay as they are."""
+    from kintsugi import rules, workspaces
+
+    with _store_and_log() as (settings, store, log):
+        workspaces.require(settings, workspace)
+        generation = rules.rollback(rules.Job(store, log, timeout, _say), workspace)
+    _say(f"{generation} is in force")
 
 
 @rules_app.command("history")

@@ -144,7 +144,7 @@ def _figures(settings: Settings, said: Endpoints, plan: Plan, say: Say) -> Figur
     store = connections.store(settings, said)
     with connections.log(settings, said) as log:
         if not rules.in_force(store, WORKSPACE):
-            rules.apply(settings, store, log, WORKSPACE, progress=say)
+            rules.apply(settings, rules.Job(store, log, progress=say), WORKSPACE)
         before = None
         if plan.is_complete:
             _wait(settings, store, log)

@@ -65,6 +65,11 @@ def digest(store: Store, workspace: str, date: str | None = None) -> Digest:
     return _hash(identity, profiles)
 
 
+def digest_of(store: Store, workspace: str, generation: str) -> Digest:
+    """The digest of what is stored of one generation, in force or beside it."""
+    return _hash(*_stored(store, workspace, generation))
+
+
 def _hash(identity: Iterable[str], profiles: Iterable[str]) -> Digest:
     hashed = hashlib.sha256()
     counts = []

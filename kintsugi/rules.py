@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from identity.normalize import normalize
 from identity.rules import parse_rules
 from kintsugi import workspaces
 from kintsugi.calendar import now_us
+from kintsugi.preview import Preview, difference
 from kintsugi.settings import Settings
 from kintsugi.waiting import wait_for
 from pipelines.generations import Ruleset
@@ -28,6 +29,7 @@ from scoring.ruleset import parse_scoring
 from store.client import Store
 from store.keyring import KeyGeneration
 
+Action = Literal["open", "activate", "close"]
 _T = TypeVar("_T")
 
 
@@ -66,46 +68,121 @@ def check(settings: Settings, name: str) -> Compiled:
     )
 
 
-def apply(
-    settings: Settings,
-    store: Store,
-    log: Log,
-    name: str,
-    *,
-    timeout: float = 600.0,
-    progress: Callable[[str], None] = lambda _: None,
-    while_waiting: Callable[[], None] = lambda: None,
-) -> tuple[str, bool]:
+@dataclass(frozen=True)
+class Told:
+    """One activation."""
+
+    at: datetime
+    action: str
+    generation: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """The running job as this page talks to it: what it writes, the log it reads, and how long it is waited for."""
+
+    store: Store
+    log: Log
+    timeout: float = 600.0
+    progress: Callable[[str], None] = lambda _: None
+    while_waiting: Callable[[], None] = lambda: None
+    """Called often while the job works; may raise."""
+
+    def tell(self, workspace: str, action: Action, generation: str, ruleset: str = "") -> None:
+        """Append a record and return when the job has done what it says; Problem when that takes too long."""
+        self.progress(f"{workspace}: {action} {generation}")
+        record = Generation(
+            workspace=workspace, at=now_us(), id=uuid.uuid4().hex, action=action, generation=generation, ruleset=ruleset
+        )  # fmt: skip
+        self.log.append([record]).result(30)
+        marks = self.log.mark([workspace])
+        if wait_for(marks, self.store, self.timeout, lambda done, total: self.while_waiting()):
+            raise Problem("bad_request", f"{action} {generation} is in the log, but the job lags; "
+                          "`kintsugi status` says why, `kintsugi wait` waits for it.")  # fmt: skip
+
+
+def apply(settings: Settings, job: Job, name: str) -> tuple[str, bool]:
     """Derive by the files as they are now, then switch to it; (generation, whether anything changed).
 
-    Returns when the generation is in force. Problem when that takes longer than `timeout` seconds; the switch
-    then happens as soon as the job gets there. `while_waiting` is called often and may raise.
+    Returns when the generation is in force; the one before stays open, so that `rollback` is instant, older ones
+    are closed. Problem when that takes too long; the switch then happens as soon as the job gets there.
     """
     compiled = check(settings, name)
-    if in_force(store, name) == compiled.generation:
+    if in_force(job.store, name) == compiled.generation:
         return compiled.generation, False
-    deadline = time.monotonic() + timeout
-    for action in ("open", "activate"):
-        progress(f"{name}: {action} {compiled.generation}")
-        record = Generation(
-            workspace=name,
-            at=now_us(),
-            id=uuid.uuid4().hex,
-            action=action,
-            generation=compiled.generation,
-            ruleset=compiled.ruleset if action == "open" else "",
-        )
-        log.append([record]).result(30)
-        marks = log.mark([name])
-        if wait_for(marks, store, deadline - time.monotonic(), lambda done, total: while_waiting()):
-            raise Problem("bad_request", f"{action} {compiled.generation} is in the log, but the job lags; "
-                          "`kintsugi status` says why, `kintsugi wait` waits for it.")  # fmt: skip
-    while in_force(store, name) != compiled.generation:
-        if time.monotonic() > deadline:
-            raise Problem("bad_request", f"{compiled.generation} is not in force yet; see `kintsugi status`.")
-        while_waiting()
-        time.sleep(0.2)
+    _switch(job, name, compiled.generation, compiled.ruleset)
     return compiled.generation, True
+
+
+def rollback(job: Job, name: str) -> str:
+    """Put in force what was in force before the last switch, and name it; a second time goes forth again.
+
+    Instant while that generation is open, as it is after `apply`; else it is derived anew from all evidence.
+    Problem when there was none before.
+    """
+    now = in_force(job.store, name)
+    before = [
+        told for told in history(job.store, name) if told.action == "activate" and told.generation != now
+    ]
+    if not before:
+        raise Problem("bad_rules", f"In {name} no other rules were ever in force.")
+    generation = before[-1].generation
+    _switch(job, name, generation, _ruleset_of(job.store, name, generation))
+    return generation
+
+
+def preview(settings: Settings, job: Job, name: str, *, keep: bool = False) -> Preview:
+    """What would change if the files as they are now were applied; the live generation goes on meanwhile.
+
+    The files' generation is opened beside it, unless it is open, and closed again afterwards, unless `keep`: then
+    `apply` need not derive it again. Problem when nothing is in force yet, or when the files are what is in force.
+    """
+    compiled = check(settings, name)
+    now = in_force(job.store, name)
+    if not now:
+        raise Problem("bad_rules", f"Nothing is in force in {name} yet: `kintsugi rules apply -w {name}`.")
+    if now == compiled.generation:
+        raise Problem("bad_rules", f"The files of {name} are what is in force ({now}).")
+    was_open = compiled.generation in open_generations(job.store, name)
+    try:
+        if not was_open:
+            job.tell(name, "open", compiled.generation, compiled.ruleset)
+        return difference(job.store, name, now, compiled.generation)
+    finally:
+        if not was_open and not keep:
+            job.tell(name, "close", compiled.generation)
+
+
+def _switch(job: Job, name: str, generation: str, ruleset: str) -> None:
+    """Open unless it is open, activate, and close what is neither in force nor was before."""
+    before = in_force(job.store, name)
+    opened = open_generations(job.store, name)
+    if generation not in opened:
+        job.tell(name, "open", generation, ruleset)
+    job.tell(name, "activate", generation)
+    deadline = time.monotonic() + job.timeout
+    while in_force(job.store, name) != generation:
+        if time.monotonic() > deadline:
+            raise Problem("bad_request", f"{generation} is not in force yet; see `kintsugi status`.")
+        job.while_waiting()
+        time.sleep(0.2)
+    for old in sorted(opened - {generation, before}):
+        job.tell(name, "close", old)
+
+
+def open_generations(store: Store, name: str) -> set[str]:
+    """Generations that the job derives, or will when it gets there: those whose newest word is not `close`."""
+    newest = {told.generation: told.action for told in history(store, name) if told.action != "activate"}
+    return {generation for generation, action in newest.items() if action == "open"}
+
+
+def _ruleset_of(store: Store, name: str, generation: str) -> str:
+    ((ruleset,),) = store.query_rows(
+        "SELECT ruleset FROM kintsugi_store.generations FINAL"
+        " WHERE workspace = {w:String} AND generation = {g:String}",
+        {"w": name, "g": generation},
+    )
+    return str(ruleset)
 
 
 def in_force(store: Store, name: str) -> str:
@@ -115,15 +192,6 @@ def in_force(store: Store, name: str) -> str:
         {"workspace": name},
     )
     return str(rows[0][0]) if rows else ""
-
-
-@dataclass(frozen=True)
-class Told:
-    """One activation."""
-
-    at: datetime
-    action: str
-    generation: str
 
 
 def history(store: Store, name: str) -> list[Told]:

@@ -232,13 +232,7 @@ class Supervisor:
             try:
                 if not rules.in_force(self._store, name):
                     rules.apply(
-                        self._settings,
-                        self._store,
-                        log,
-                        name,
-                        timeout=120,
-                        progress=self._say,
-                        while_waiting=self._go_on,
+                        self._settings, rules.Job(self._store, log, 120, self._say, self._go_on), name
                     )
             except Problem as problem:
                 self._say(f"rules of {name} not applied: {problem}")
