@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from api.keys import AccessKeys, create_key
 from api.query import create_app
 from pipelines.log import LogSettings, open_log
+from schemas.log_record import AnyRecord
 from store.client import Store
 from tests.local_job import LocalJob
 from tests.worlds import RECEIVED_AT, World, lines
@@ -100,7 +101,7 @@ class People:
             Client(app, create_key(home, self.name, scope)) for scope in ("read", "steward")
         )
         world = self.world
-        control = [world.opened("g1"), world.activated("g1"), world.date(DATE)]
+        control: list[AnyRecord] = [world.opened("g1"), world.activated("g1"), world.date(DATE)]
         self.job.run(lines([*control, *world.events(EARLY, received_at=RECEIVED_AT - 11 * DAY_US)]))
         self.job.run(lines(world.events(LATE, received_at=RECEIVED_AT - 5 * DAY_US)))
         self._taken: set[bytes] = set()

@@ -1,12 +1,18 @@
 """Explanations: made of the evidence that decided, each reason told, and days of the past as they were known."""
 
 from collections.abc import Iterator
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
+from kintsugi.explain import Explanations
+from kintsugi.picture import svg
+from kintsugi.settings import Settings
+from schemas.errors import Problem
 from store.client import Store
 from tests.contracts.people import BLOCKED, DATE, People, crowd, track
 from tests.worlds import RECEIVED_AT, lines
@@ -169,3 +175,40 @@ def test_a_crowd_as_known_today_is_the_stored_assignment(store: Store, tmp_path:
             assert {i["identifier_id"] for i in answer["identifiers"]} == members
     finally:
         crowded.close()
+
+
+@pytest.fixture(scope="module")
+def told(people: People) -> Explanations:
+    """The same on the command line."""
+    return Explanations(Settings.load({"KINTSUGI_HOME": str(people.world.home)}), people.store, people.name)
+
+
+def test_the_command_line_says_the_same_in_lines(people: People, told: Explanations) -> None:
+    anna = people.id("user_id", "anna")
+    profile, first, *_ = told.why("phone:139 0000 0001", "wechat_openid:wx2:oAnna")
+    assert profile.startswith(f"profile {anna}")
+    assert first.startswith("phone 139****0001 — user_id")
+    assert "2026-11-01  Form Submitted from test" in first
+    assert told.why_not("user_id:anna", "user_id:bella")[0].startswith("limit user_id: 1  email b***@bluebird.cn")
+    assert told.why_not("user_id:anna", "phone:13900000001") == ["They are one person; `kintsugi why` says why."]
+    assert len(told.how(anna)) == 5
+    assert told.bridges(anna)[1].split()[:3] in (["2", "|", "3"], ["3", "|", "2"])
+    assert told.as_known("phone:13900000009", date(2026, 11, 12))[0].startswith("member on 2026-11-12")
+    for wrong, code in (
+        ("nobody", "bad_request"), ("crm:1", "unknown_namespace"), ("wechat_openid:oAnna", "missing_scope"),
+        ("0" * 32, "unknown_profile"), ("phone:12", "bad_request"),
+    ):  # fmt: skip
+        with pytest.raises(Problem) as refused:
+            told.identifier(wrong)
+        assert refused.value.code == code
+
+
+def test_the_picture_shows_every_identifier_by_its_mask(people: People, told: Explanations) -> None:
+    graph = told.explainer.graph(people.id("user_id", "anna"))
+    picture = svg(graph)
+    assert picture == svg(graph)
+    root = ElementTree.fromstring(picture)
+    texts = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {node.value for node in graph.nodes} | {"phone", "email"} <= texts
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}line"))) == len(graph.links)
+    assert "13900000001" not in picture
