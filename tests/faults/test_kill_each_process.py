@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from kintsugi.demo_data import journeys
+from tests.real_data import commit_items, needs_commits
+from tests.stack.test_real_data import COMMIT_FILES
 from tests.stacks import Stack
 from tests.worlds import IDENTITY, SCORING, WORKSPACE
 
@@ -90,3 +92,23 @@ def test_every_process_dies_under_load_and_nothing_is_lost(stack: Stack, hurt: S
     assert expected.profiles > 500
     assert hurt.count("events", NAME) == stack.count("events", NAME) > 0.9 * EVENTS
     assert hurt.digest(NAME) == expected
+
+
+@needs_commits
+def test_a_taskmanager_that_dies_half_way_leaves_the_digest_as_it_is(stack: Stack, hurt: Stack) -> None:
+    items, _ = commit_items()
+    now = time.time_ns() // 1000
+    stack.workspace("commits-killed", COMMIT_FILES)
+    hurt.workspace("commits-killed", COMMIT_FILES, secrets=stack.keys_file("commits-killed"))
+    stack.append("commits-killed", items, now)
+    half = len(items) // 2
+    hurt.append("commits-killed", items[:half], now)
+    pid = hurt.kill_process("taskmanager")
+    hurt.append("commits-killed", items[half:], now)
+    assert hurt.count("events", "commits-killed") < len({bytes(item.e) for item in items})
+    hurt.await_new_process("taskmanager", pid)
+    hurt.wait(240)
+    stack.wait(240)
+    expected = stack.digest("commits-killed")
+    assert expected.identifiers > 100
+    assert hurt.digest("commits-killed") == expected
