@@ -40,7 +40,7 @@ WORKSPACE = "demo"
 SEED, EVENTS, DAYS = 20260, 100_000, 60
 _READY_TIMEOUT_S = 300.0
 _WAIT_TIMEOUT_S = 1800.0
-_PLAIN_WIDTH = 104
+_PLAIN_WIDTH = 108
 _ASKED = "profile_id, behaviour_score, first_channel, owner"
 
 Say = Callable[[str], None]

@@ -17,7 +17,7 @@ from kintsugi.demo_data import vocabulary as words
 from kintsugi.demo_figures import Again, Figures, Fragment, Joint, Person
 
 _UNREACHABLE = frozenset({words.UNLINKED_ACCOUNT, words.NEVER_IDENTIFIED_DEVICE})
-_MEANINGS = {
+MEANINGS = {
     words.UNLINKED_ACCOUNT: "no event ever shows the halves together",
     words.NEVER_IDENTIFIED_DEVICE: "a browser whose owner never said a name",
     words.HANDED_ON_PHONE: "a new owner who looks like the old one",
@@ -29,6 +29,7 @@ _MEANINGS = {
     words.ROBOT: "a crawler",
     UNEXPLAINED: "a limit reached because of the others",
 }
+"""What each cause is, in a few words."""
 _BOTH = " + "
 _FRAGMENT_COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("  first seen", "left"), ("identifier", "left"), ("masked", "left"), ("events", "right"), ("", "left"),
@@ -94,7 +95,7 @@ def _causes(errors: list[CauseCount]) -> Table:
     table = _table("  ", "joined wrongly", "missed", "")
     mixed = [row for row in errors if _BOTH in row.cause]
     for row in (row for row in errors if _BOTH not in row.cause):
-        meaning = Text(_MEANINGS.get(row.cause, ""), style="dim")
+        meaning = Text(MEANINGS.get(row.cause, ""), style="dim")
         table.add_row(f"  {row.cause}", f"{row.false_pairs:,}", f"{row.missed_pairs:,}", meaning)
     if mixed:
         false, missed = sum(row.false_pairs for row in mixed), sum(row.missed_pairs for row in mixed)
