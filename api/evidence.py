@@ -41,7 +41,9 @@ class IdentifierRef(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     identifier_id: str = Field(default="", description="Id of the identifier, 32 hex characters")
-    namespace: str = Field(default="", description="Namespace as the workspace declares it", examples=["phone"])
+    namespace: str = Field(
+        default="", description="Namespace as the workspace declares it", examples=["phone"]
+    )
     scope: str = Field(default="", description="Scope of a scoped namespace: appid, corp id")
     value: str | StrictInt = Field(default="", description="The identifier as you have it")
 
@@ -171,4 +173,6 @@ class Describer:
         if not sent:
             return []
         columns = {"a": [a for a, _ in sent], "b": [b for _, b in sent]}
-        return self._store.query_rows(sql, {"w": self._workspace}, {"pairs": pa.table(columns, schema=_PAIRS)})
+        return self._store.query_rows(
+            sql, {"w": self._workspace}, {"pairs": pa.table(columns, schema=_PAIRS)}
+        )

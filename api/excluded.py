@@ -48,7 +48,9 @@ class ExcludedAnswer(BaseModel):
     state: Literal["shared", "blocked"] = Field(
         description="shared: seen with too many people to say whose it is. blocked: no person's identifier"
     )
-    profiles: list[EventsOf] = Field(description=f"Where its events count now, the most events first, up to {MOST}")
+    profiles: list[EventsOf] = Field(
+        description=f"Where its events count now, the most events first, up to {MOST}"
+    )
     profile_count: int = Field(description="Number of those profiles")
     freshness: Freshness = Field(description="How fresh the answer is")
 

@@ -42,6 +42,7 @@ from store.region import Basis, Region, basis
 REACH = 2_000
 """Identifiers around two that are looked at for what keeps them apart."""
 
+
 class Explainer:
     """Answers for one workspace. Every method blocks; Problem `region_too_large`, `unknown_profile`, and what
     `store.region.basis` raises.

@@ -47,9 +47,13 @@ class ObstacleAnswer(BaseModel):
         "blocked: the blocker does not cluster. expired: the link is too old. unknown: never seen. "
         "no_evidence: nothing within reach connects them"
     )
-    blocker: str = Field(description="The limit (namespace: most), or the identifier_ids that stand against it")
+    blocker: str = Field(
+        description="The limit (namespace: most), or the identifier_ids that stand against it"
+    )
     identifier: Identifier | None = Field(description="The shared, blocked or unknown identifier, else null")
-    step: StepAnswer | None = Field(description="The pair it happened at, with its evidence; null for no pair")
+    step: StepAnswer | None = Field(
+        description="The pair it happened at, with its evidence; null for no pair"
+    )
     override: OverrideRef | None = Field(description="The never-link, with author and reason, else null")
 
 
@@ -64,7 +68,9 @@ class HowAnswer(Explained):
     """What holds a profile together."""
 
     profile_id: str = Field(description="Profile that the identifier leads to")
-    steps: list[StepAnswer] = Field(description="Accepted links by first day, then pairs that are forced only")
+    steps: list[StepAnswer] = Field(
+        description="Accepted links by first day, then pairs that are forced only"
+    )
 
 
 class Bridge(BaseModel):

@@ -208,7 +208,9 @@ def install(
     previews = Annotated[bool, Query(description="Say what would change, write nothing")]
     limits = Annotated[int, Query(ge=1, le=1000, description="Items at most, of each kind")]
 
-    @app.post("/v1/overrides", summary="Say that two identifiers are one person, or never are", status_code=202)
+    @app.post(
+        "/v1/overrides", summary="Say that two identifiers are one person, or never are", status_code=202
+    )
     async def say(
         body: OverrideRequest, access: stewards, response: Response, preview: previews = False
     ) -> StewardAnswer:
@@ -255,7 +257,11 @@ def install(
         profile = checked_id(profile_id)
 
         def make(steward: Steward, describer: Describer) -> list[Override]:
-            refs = [(f"/groups/{n}/{k}", ref) for n, group in enumerate(body.groups) for k, ref in enumerate(group)]
+            refs = [
+                (f"/groups/{n}/{k}", ref)
+                for n, group in enumerate(body.groups)
+                for k, ref in enumerate(group)
+            ]
             ids = iter(office.ids(access, describer, refs))
             return steward.split(profile, [[next(ids) for _ in group] for group in body.groups], body.word())
 
@@ -269,7 +275,10 @@ def install(
         response.status_code = 200 if preview else 202
 
         def make(steward: Steward, describer: Describer) -> list[Override]:
-            refs = [("", IdentifierRef(identifier_id=profile_id)), ("/other", IdentifierRef(identifier_id=body.other))]
+            refs = [
+                ("", IdentifierRef(identifier_id=profile_id)),
+                ("/other", IdentifierRef(identifier_id=body.other)),
+            ]
             one, other = office.ids(access, describer, refs)
             return steward.merge(one, other, body.word())
 

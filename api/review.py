@@ -82,7 +82,9 @@ class ReviewAnswer(BaseModel):
 
     refused: list[RefusedMerge] = Field(description="Candidates for a merge, the newest evidence first")
     near_limit: list[NearLimit] = Field(description="Profiles near max_per_profile")
-    shared: list[SharedIdentifier] = Field(description="Shared identifiers, the latest that broke up a profile first")
+    shared: list[SharedIdentifier] = Field(
+        description="Shared identifiers, the latest that broke up a profile first"
+    )
     bridges: list[WeakBridge] = Field(
         description=f"Of the {_LARGE_PROFILES} largest profiles, those that one pair holds together"
     )

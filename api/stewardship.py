@@ -79,7 +79,10 @@ class Steward:
             raise Problem("bad_request", "An identifier cannot be overridden with itself.")
         if len(chosen) > MOST_PAIRS:
             raise Problem("too_many_items", f"This would take {len(chosen)} overrides of {MOST_PAIRS}.")
-        if word.expires_on and days_of(word.expires_on.isoformat()) <= basis(self._store, self._workspace).date:
+        if (
+            word.expires_on
+            and days_of(word.expires_on.isoformat()) <= basis(self._store, self._workspace).date
+        ):
             raise Problem("bad_request", "It would have expired already.", "/expires_on")
         at = self._now()
         until = word.expires_on.isoformat() if word.expires_on else ""

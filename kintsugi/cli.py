@@ -183,6 +183,22 @@ def workspace_create(name: str) -> None:
     )
 
 
+@workspace_app.command("key")
+def workspace_key(
+    name: str,
+    scope: Annotated[
+        str, typer.Option(help="ingest, read, pii (in the clear) or steward (overrides).")
+    ] = "read",
+) -> None:
+    """Make another access key of a workspace (shown once)."""
+    from api.keys import create_key
+    from kintsugi import workspaces
+
+    settings = _settings()
+    workspaces.require(settings, name)
+    _say(create_key(settings.home, name, scope))
+
+
 @app.command()
 def ingest(
     source: Annotated[

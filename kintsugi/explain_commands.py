@@ -44,7 +44,9 @@ def add(app: typer.Typer, open_workspace: "Callable[[str], Explanations]") -> No
     def graph(
         profile: _Profile,
         workspace: _Workspace,
-        out: Annotated[Path | None, typer.Option(help="File for the picture (SVG); without it: JSON.")] = None,
+        out: Annotated[
+            Path | None, typer.Option(help="File for the picture (SVG); without it: JSON.")
+        ] = None,
     ) -> None:
         """Draw a profile: its identifiers and what holds them together."""
         opened = open_workspace(workspace)

@@ -132,7 +132,9 @@ def test_a_shared_founding_identifier_says_where_its_events_went(people: People)
     assert answer.status_code == 300
     told = answer.json()
     assert (told["state"], told["profile_count"]) == ("shared", 6)
-    assert {p["profile_id"] for p in told["profiles"]} == {people.id("wechat_openid:wx1", f"o{n}") for n in range(6)}
+    assert {p["profile_id"] for p in told["profiles"]} == {
+        people.id("wechat_openid:wx1", f"o{n}") for n in range(6)
+    }
     assert {p["event_count"] for p in told["profiles"]} == {1}
 
 
@@ -155,9 +157,12 @@ def test_who_it_was_is_told_by_what_was_known_then(people: People) -> None:
     assert known(bella, "2026-11-12")["state"] == "unknown"
     late = people.read.get(f"/v1/profiles/{bella}/as-known", params={"on": "2026-12-01"})
     assert late.status_code == 422
-    sql = "SELECT uniqExact(a, b) FROM kintsugi.links_as_known(tenant = {w:String}, known_before = {k:String})"
+    sql = (
+        "SELECT uniqExact(a, b) FROM kintsugi.links_as_known(tenant = {w:String}, known_before = {k:String})"
+    )
     (at_first,), (later,) = (
-        people.store.query_rows(sql, {"w": people.name, "k": f"2026-11-{day} 16:00:00"})[0] for day in (12, 18)
+        people.store.query_rows(sql, {"w": people.name, "k": f"2026-11-{day} 16:00:00"})[0]
+        for day in (12, 18)
     )
     assert (at_first, later) == (7, 15)
 
@@ -189,8 +194,12 @@ def test_the_command_line_says_the_same_in_lines(people: People, told: Explanati
     assert profile.startswith(f"profile {anna}")
     assert first.startswith("phone 139****0001 — user_id")
     assert "2026-11-01  Form Submitted from test" in first
-    assert told.why_not("user_id:anna", "user_id:bella")[0].startswith("limit user_id: 1  email b***@bluebird.cn")
-    assert told.why_not("user_id:anna", "phone:13900000001") == ["They are one person; `kintsugi why` says why."]
+    assert told.why_not("user_id:anna", "user_id:bella")[0].startswith(
+        "limit user_id: 1  email b***@bluebird.cn"
+    )
+    assert told.why_not("user_id:anna", "phone:13900000001") == [
+        "They are one person; `kintsugi why` says why."
+    ]
     assert len(told.how(anna)) == 5
     assert told.bridges(anna)[1].split()[:3] in (["2", "|", "3"], ["3", "|", "2"])
     assert told.as_known("phone:13900000009", date(2026, 11, 12))[0].startswith("member on 2026-11-12")

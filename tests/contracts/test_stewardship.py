@@ -96,12 +96,19 @@ def test_withdrawing_restores_exactly_and_keeps_the_record(people: People) -> No
 
 
 def test_author_and_reason_travel_in_the_log(people: People) -> None:
-    say(people, "never", people.id("user_id", "anna"), people.id("phone", "13900000001"), expires_on="2026-12-24")
+    say(
+        people,
+        "never",
+        people.id("user_id", "anna"),
+        people.id("phone", "13900000001"),
+        expires_on="2026-12-24",
+    )
     records = [decode(line) for line in people.follow()]
     (record,) = [record for record in records if isinstance(record, Override)]
     assert (record.author, record.reason, record.expires_on) == (*WORD.values(), "2026-12-24")
     rows = people.store.query_rows(
-        "SELECT author, reason, state FROM kintsugi.overrides WHERE workspace = {w:String}", {"w": people.name}
+        "SELECT author, reason, state FROM kintsugi.overrides WHERE workspace = {w:String}",
+        {"w": people.name},
     )
     assert rows == [(*WORD.values(), "in_force")]
 
@@ -201,7 +208,9 @@ def test_the_journal_names_cause_and_evidence_of_each_move(people: People) -> No
     people.job.run(
         lines(
             [
-                people.world.opened("g2", people.world.rules("namespaces: [{name: email}]", "behaviour: {rules: []}")),
+                people.world.opened(
+                    "g2", people.world.rules("namespaces: [{name: email}]", "behaviour: {rules: []}")
+                ),
                 people.world.activated("g2"),
             ]
         )

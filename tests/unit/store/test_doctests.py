@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-MODULES = ["arrow_types", "keyring", "migrate", "endpoint.encoding", "endpoint.faults", "endpoint.request"]
+MODULES = ["arrow_types", "keyring", "migrate", "overrides", "endpoint.encoding", "endpoint.faults", "endpoint.request"]
 
 
 @pytest.mark.parametrize("name", [*MODULES, "endpoint.statement"])
