@@ -16,11 +16,13 @@ from pipelines.messages import Message, by_workspace, unpack
 from schemas import arrow, log_record
 from scoring.compile import hits_select
 from store.client import Store
+from store.overrides import days_of
 
 FLUSH_EVENTS = 20_000
 FLUSH_AFTER_MS = 250
 FILL_EVENTS = 500_000
 """Stored events that one statement derives hits from when a generation is opened."""
+_DAY_US = 86_400_000_000
 _TOLD = 20_000
 """Rows in one message onwards."""
 
@@ -79,7 +81,9 @@ class Land:
         kind = type(record).__struct_config__.tag
         row = (record.workspace, kind, record.at, record.id, body.decode())
         self._store.insert_arrow("kintsugi_store.control_records", arrow.table("control_records", [row]))
-        if isinstance(record, log_record.Generation):
+        if isinstance(record, log_record.Assertion):
+            self._store.insert_arrow("kintsugi_store.assertions", assertion_table(record))
+        elif isinstance(record, log_record.Generation):
             before = self.words.get(record.workspace, {})
             self.words[record.workspace] = after = heard(before, record)
             if record.generation in open_of(after).keys() - open_of(before).keys():
@@ -102,6 +106,25 @@ class Land:
             self._store.execute(
                 _INSERT_HITS + self._hits(workspace, generation, source), {"w": workspace, "prefix": prefix}
             )
+
+
+def assertion_table(record: log_record.Assertion) -> pa.Table:
+    """The row of an assertion; one whose day is no date holds from the UTC day on which it was said."""
+    try:
+        day = days_of(record.day)
+    except ValueError:
+        day = record.at // _DAY_US
+    row = (
+        record.workspace,
+        record.identifier,
+        day,
+        record.at,
+        record.id,
+        record.what,
+        record.value,
+        record.author,
+    )
+    return arrow.table("assertions", [row])
 
 
 def trailer_messages(body: bytes, slot: str) -> Iterator[Message]:

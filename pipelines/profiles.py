@@ -8,21 +8,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipelines.columns import (
+    activity_columns,
+    condition_rows,
+    empty,
+    identifier_column,
+    index_of,
+    judged,
+    trait_columns,
+)
 from pipelines.generations import Ruleset
-from schemas.arrow import DAY, IDS, PROFILE_ROWS, TIME
-from scoring.behaviour import NEVER, behaviour
+from pipelines.standing import Cycle, Scores, Standing
+from schemas.arrow import DAY, IDS, PROFILE_ROWS
+from scoring.behaviour import NEVER, behaviour, counted_by_day
 from scoring.compile import when_select
 from scoring.facts import activity_select, facts_select, traits_select
-from scoring.fit import identity_points
+from scoring.fit import FitResult, identity_points
 from store.client import Store
 
-Indexes = npt.NDArray[np.int64]
-
-_TEXTS = pa.map_(pa.utf8(), pa.utf8())
 _HELD = """SELECT t.profile_id AS profile_id, i.namespace AS namespace, i.mask AS mask
 FROM (SELECT identifier_id, any(namespace) AS namespace, any(mask) AS mask FROM kintsugi_store.identifiers
     WHERE workspace = {w:String} AND identifier_id IN (SELECT identifier_id FROM touched) GROUP BY identifier_id) AS i
@@ -108,112 +113,45 @@ class Profiles:
                 "identifier_id": pa.array([i for p in ids for i in members[p]], pa.utf8()),
             }
         )
-        where = (self._workspace, self._generation, self._date)
         excluded = "" if self._excluded is None else "(SELECT identifier_id FROM excluded)"
-        activity = self._activity(ids, self._ask(activity_select(*where, excluded=excluded), touched=touched))
-        columns = {
+        cycle = Cycle(
+            self._ask, self._workspace, self._generation, self._ruleset, self._date, excluded, ids, touched
+        )
+        scoring = self._ruleset.scoring
+        columns: dict[str, Any] = {
             "members": pa.array([list(members[p]) for p in ids], IDS),
-            **activity,
-            **self._traits(
-                ids,
-                self._ask(traits_select(*where, self._ruleset.identity, excluded=excluded), touched=touched),
+            **activity_columns(ids, cycle.query(activity_select(*cycle.where, excluded=excluded))),
+            **trait_columns(
+                ids, cycle.query(traits_select(*cycle.where, self._ruleset.identity, excluded=excluded))
             ),
+            "identifiers": identifier_column(ids, cycle.query(_HELD)),
         }
-        hits = self._ask(facts_select(*where, excluded=excluded), touched=touched)
-        indexed = hits.set_column(0, "profile", _index(ids, hits["profile_id"]).cast(pa.int32()))
-        result = behaviour(indexed, columns.pop("last_day"), self._ruleset.scoring, self._date)
+        hits = cycle.query(facts_select(*cycle.where, excluded=excluded))
+        indexed = hits.set_column(0, "profile", index_of(ids, hits["profile_id"]).cast(pa.int32()))
+        counted = counted_by_day(indexed, scoring, self._date)
+        result = behaviour(indexed, columns.pop("last_day"), scoring, self._date, counted)
+        fit = self._fit(ids, columns)
         columns["points"], columns["decaying"] = result.points, result.decaying
+        columns["identity_points"] = fit.points
         next_change = np.minimum(result.next_change_on, columns.pop("next_day"))
-        columns["next_change_on"] = pa.array(next_change, pa.int32(), mask=next_change == NEVER).cast(DAY)
-        columns["identifiers"] = self._identifiers(ids, self._ask(_HELD, touched=touched))
-        columns["identity_points"] = self._fit(ids, columns)
+        standing = Standing(cycle, Scores(counted, result.score, fit.score, columns.pop("first_day")))
+        stood, next_change = standing.columns(columns, next_change)
+        columns.update(stood)
+        columns["next_change_on"] = pa.array(
+            next_change.astype(np.int32), pa.int32(), mask=next_change == NEVER
+        ).cast(DAY)
         return self._row_table(ids, columns, version)
 
-    def _activity(self, ids: list[str], found: pa.Table) -> dict[str, Any]:
-        """Counts and times by profile, in the order of `ids`."""
-        at = _index(ids, found["profile_id"]).to_numpy()
-        count = np.zeros(len(ids), np.uint64)
-        count[at] = found["event_count"].to_numpy()
-        first, last = (_scatter(len(ids), at, found[name], 0) for name in ("first_seen_at", "last_seen_at"))
-        days = _scatter(len(ids), at, found["last_day"], NEVER)
-        days[count == 0] = NEVER
-        return {
-            "event_count": pa.array(count),
-            "is_tombstone": pa.array((count == 0).astype(np.uint8)),
-            "first_seen_at": pa.array(np.where(count == 0, 0, first)).cast(TIME),
-            "last_seen_at": pa.array(np.where(count == 0, 0, last)).cast(TIME),
-            "last_day": days.astype(np.int32),
-            "next_day": _scatter(len(ids), at, found["next_day"], NEVER),
-        }
-
-    def _traits(self, ids: list[str], found: pa.Table) -> dict[str, Any]:
-        """Traits, where they come from, channels and owner by profile."""
-        order = pc.sort_indices(found, [("profile_id", "ascending"), ("name", "ascending")])
-        found = found.take(order)
-        own = pc.starts_with(found["name"], "$")
-        sealed = pc.equal(found["is_sealed"], 1)
-        columns: dict[str, Any] = {
-            "traits": self._by_name(ids, found.filter(pc.and_not(pc.invert(own), sealed)), "value"),
-            "sealed_traits": self._by_name(ids, found.filter(pc.and_(pc.invert(own), sealed)), "value"),
-            "trait_events": self._by_name(ids, found.filter(pc.invert(own)), "event_id"),
-        }
-        for column, name, value in (
-            ("first_channel", "$channel", "first_value"),
-            ("last_channel", "$channel", "value"),
-            ("owner", "$owner", "value"),
-        ):
-            rows = found.filter(pc.equal(found["name"], name))
-            values = np.full(len(ids), "", object)
-            values[_index(ids, rows["profile_id"]).to_numpy()] = rows[value].to_numpy()
-            columns[column] = pa.array(values, pa.utf8())
-        return columns
-
-    @staticmethod
-    def _by_name(ids: list[str], rows: pa.Table, value: str) -> pa.MapArray:
-        """Map name -> value by profile; rows sorted by profile and name."""
-        offsets = _offsets(len(ids), _index(ids, rows["profile_id"]).to_numpy())
-        keys, values = rows["name"].combine_chunks(), rows[value].combine_chunks()
-        return pa.MapArray.from_arrays(offsets, keys.cast(pa.utf8()), values.cast(pa.utf8())).cast(_TEXTS)
-
-    @staticmethod
-    def _identifiers(ids: list[str], held: pa.Table) -> pa.MapArray:
-        """Masks by namespace and profile."""
-        held = held.sort_by([(name, "ascending") for name in ("profile_id", "namespace", "mask")])
-        at = _index(ids, held["profile_id"]).to_numpy()
-        namespaces = held["namespace"].cast(pa.utf8()).combine_chunks()
-        names = namespaces.dictionary_encode().indices.to_numpy()
-        first = np.ones(len(at), bool)  # of its profile and namespace
-        first[1:] = (at[1:] != at[:-1]) | (names[1:] != names[:-1])
-        starts = np.append(np.flatnonzero(first), len(at)).astype(np.int32)
-        masks = pa.ListArray.from_arrays(pa.array(starts), held["mask"].cast(pa.utf8()).combine_chunks())
-        return pa.MapArray.from_arrays(
-            _offsets(len(ids), at[first]), namespaces.filter(pa.array(first)), masks
-        )
-
-    def _fit(self, ids: list[str], columns: Mapping[str, Any]) -> pa.MapArray:
+    def _fit(self, ids: list[str], columns: Mapping[str, Any]) -> FitResult:
         """Identity points: the store judges the conditions over the rows of this cycle."""
         rules = self._ruleset.scoring
         if not rules.identity:
-            return _empty("identity_points", len(ids))
-        held = columns["identifiers"]
-        events = columns["trait_events"]
-        rows = pa.table(
-            {
-                "profile_id": pa.array(ids, pa.utf8()),
-                "traits": columns["traits"],
-                "trait_names": pa.ListArray.from_arrays(events.offsets, events.keys),
-                "identifiers": pa.ListArray.from_arrays(held.offsets, held.keys),
-                "event_count": columns["event_count"],
-                **{name: columns[name] for name in ("first_channel", "last_channel", "owner")},
-            }
+            return FitResult(empty("identity_points", len(ids)), np.zeros(len(ids), np.int64))
+        found = self._ask(
+            when_select([rule.condition_sql() for rule in rules.identity], "cycle"),
+            cycle=condition_rows(ids, columns),
         )
-        judged = self._ask(
-            when_select([rule.condition_sql() for rule in rules.identity], "cycle"), cycle=rows
-        )
-        flat = judged["results"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        results = np.zeros((len(ids), len(rules.identity)), np.uint8)
-        results[_index(ids, judged["profile_id"]).to_numpy()] = flat.reshape(-1, len(rules.identity))
-        return identity_points(results, rules).points
+        return identity_points(judged(ids, found, "results", len(rules.identity)), rules)
 
     def _row_table(self, ids: list[str], columns: Mapping[str, Any], version: int) -> pa.Table:
         """The table, with what the columns leave out: constants of the cycle, and nothing for a tombstone."""
@@ -227,38 +165,5 @@ class Profiles:
             "is_tombstone": pa.repeat(pa.scalar(1, pa.uint8()), count),
         }
         given = {**fixed, **columns}
-        arrays = [given[f.name] if f.name in given else _empty(f.name, count) for f in PROFILE_ROWS]
+        arrays = [given[f.name] if f.name in given else empty(f.name, count) for f in PROFILE_ROWS]
         return pa.Table.from_arrays(arrays, schema=PROFILE_ROWS)
-
-
-def _index(ids: list[str], values: pa.ChunkedArray) -> pa.Array:
-    """Position in `ids` of each value; all are there."""
-    found = pc.index_in(values.cast(pa.utf8()), pa.array(ids, pa.utf8()))
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-
-
-def _offsets(count: int, at: Indexes) -> pa.Array:
-    """Offsets of a list or map column from the sorted positions of its entries."""
-    offsets = np.zeros(count + 1, np.int32)
-    np.cumsum(np.bincount(at, minlength=count), out=offsets[1:])
-    return pa.array(offsets)
-
-
-def _scatter(count: int, at: Indexes, values: pa.ChunkedArray, missing: int) -> Indexes:
-    """Integers (days, µs) at their positions, `missing` where there is none."""
-    plain = values.cast(pa.int32() if values.type == DAY else pa.int64()).fill_null(missing)
-    out = np.full(count, missing, np.int64)
-    out[at] = plain.to_numpy()
-    return out
-
-
-def _empty(column: str, count: int) -> pa.Array:
-    """A column that says nothing: empty text, list or map, zero, null."""
-    kind = PROFILE_ROWS.field(column).type
-    if column == "next_change_on":
-        return pa.nulls(count, kind)
-    if pa.types.is_list(kind) or pa.types.is_map(kind):
-        return pa.array([[]] * count, kind)
-    return pa.repeat(
-        pa.scalar("" if kind == pa.utf8() else 0, pa.int64() if kind == TIME else kind).cast(kind), count
-    )

@@ -101,6 +101,8 @@ class Score:
             self._new_date(days_of(record.date))
         elif isinstance(record, log_record.Generation):
             self._generation(record)
+        elif isinstance(record, log_record.Assertion):
+            self.cycle([("touched", [record.identifier])])
 
     def _new_date(self, date: int) -> None:
         """A day has begun: profiles that time alone changes are computed, then the date is in force."""

@@ -61,6 +61,12 @@ CONTROL_RECORDS = _schema(
 )  # fmt: skip
 """Control records as they were said."""
 
+ASSERTIONS = _schema(
+    ("workspace", pa.utf8()), ("identifier_id", ID), ("day", DAY), ("at", TIME), ("id", pa.utf8()),
+    ("what", pa.utf8()), ("value", pa.utf8()), ("author", pa.utf8()),
+)  # fmt: skip
+"""What people said of identifiers."""
+
 GENERATIONS = _schema(
     ("workspace", pa.utf8()), ("generation", pa.utf8()), ("opened_at", TIME), ("ruleset", pa.utf8()),
     ("weights", pa.map_(pa.utf8(), pa.list_(pa.uint32()))),
@@ -121,7 +127,8 @@ PROGRESS = _schema(("workspace", pa.utf8()), ("segment", pa.utf8()), ("recorded_
 
 TABLES = {
     "events": EVENTS, "identifiers": IDENTIFIERS, "sightings": SIGHTINGS, "links": LINKS, "traits": TRAITS,
-    "rejects": REJECTS, "control_records": CONTROL_RECORDS, "generations": GENERATIONS, "in_force": IN_FORCE,
+    "rejects": REJECTS, "control_records": CONTROL_RECORDS, "assertions": ASSERTIONS,
+    "generations": GENERATIONS, "in_force": IN_FORCE,
     "identity_map": IDENTITY_MAP, "clusters": CLUSTERS, "excluded_identifiers": EXCLUDED_IDENTIFIERS,
     "refused_links": REFUSED_LINKS, "identity_changes": IDENTITY_CHANGES, "profile_rows": PROFILE_ROWS,
     "progress": PROGRESS,

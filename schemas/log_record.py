@@ -95,6 +95,8 @@ class Assertion(Control, tag="assertion"):
     what: Literal["status", "tag", "untag", "outcome"]
     value: str
     author: str = ""
+    day: str = ""
+    """ISO date, in the workspace's time zone, from which it holds. Empty: the UTC day of `at`."""
 
 
 class Generation(Control, tag="generation"):

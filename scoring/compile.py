@@ -86,3 +86,29 @@ def when_select(exprs: Sequence[str], source: str) -> str:
     """
     results = ", ".join(f"toUInt8({expr})" for expr in exprs)
     return f"SELECT profile_id, {f'[{results}]' if exprs else 'emptyArrayUInt8()'} AS results FROM {source}"
+
+
+def stages_select(scoring: ScoringRules, source: str) -> str:
+    """SELECT of `profile_id`, `results` (one for each stage rule), from rows that hold all but the identity score."""
+    assert scoring.stages is not None
+    terms = [f"toInt64({rule.points}) * toUInt8({rule.condition_sql()})" for rule in scoring.identity]
+    scored = f"SELECT *, {' + '.join(terms) or 'toInt64(0)'} AS identity_score FROM {source}"
+    return when_select([rule.condition().sql for rule in scoring.stages.rules], f"({scored})")
+
+
+def tags_select(scoring: ScoringRules, source: str) -> str:
+    """SELECT of `profile_id`, `tag_results`, `results` (one for each segment).
+
+    `source` holds all columns up to the stage, and `manual_tags`; a segment's condition sees the tags of rules
+    and those of people.
+    """
+    names = array(rule.name for rule in scoring.tags) if scoring.tags else "emptyArrayString()"
+    holds = ", ".join(f"toUInt8({rule.condition().sql})" for rule in scoring.tags)
+    judged = f"SELECT *, {f'[{holds}]' if holds else 'emptyArrayUInt8()'} AS tag_results FROM {source}"
+    given = f"arrayFilter((name, holds) -> holds = 1, {names}, tag_results)" if holds else names
+    tagged = f"SELECT *, arrayConcat({given}, manual_tags) AS tags FROM ({judged})"
+    segments = ", ".join(f"toUInt8({segment.condition().sql})" for segment in scoring.segments)
+    return (
+        f"SELECT profile_id, tag_results, {f'[{segments}]' if segments else 'emptyArrayUInt8()'} AS results"
+        f" FROM ({tagged})"
+    )

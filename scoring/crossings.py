@@ -119,7 +119,7 @@ class ScoreDays:
         follows = np.flatnonzero(~is_last)
         jumps = follows[end_band[follows] != start_band[follows + 1]] + 1
         found = [keys_of(profile[jumps], day[jumps]), *self._inside(profile, day, end, limits)]
-        return np.unique(np.concatenate(found))
+        return np.asarray(np.unique(np.concatenate(found)), np.int64)
 
     def _inside(self, profile: Int64s, start: Int64s, end: Int64s, limits: Int64s) -> list[Int64s]:
         """Keys of the changed days in (start, end] of intervals in which points only decay."""

@@ -4,8 +4,9 @@ Each statement reads an external table `touched (profile_id String, identifier_i
 identifier of every profile asked for. Invariants: an event counts once, for the profile of its subject (the
 first of its usable identifiers, by strength, that is not excluded), and only rows of subjects leave the
 store; copies of a fact that were not merged yet are folded, times and days to their minimum; only days up
-to the date count. `excluded` is SQL, `(SELECT identifier_id ...)`, where the excluded identifiers are not
-those that the store holds for the generation.
+to the date count. Where `moments` are asked for, another external table says of which profiles on which
+days, and `profile_id` of the result is the moment. `excluded` is SQL, `(SELECT identifier_id ...)`, where the
+excluded identifiers are not those that the store holds for the generation.
 """
 
 from scoring.compile import Usability, usable_sql
@@ -14,6 +15,8 @@ from scoring.sql_text import day_literal, quote
 
 TOUCHED = "profile_id String, identifier_id String"
 """Structure of the external table `touched`."""
+MOMENTS = "moment String, profile_id String, until Date32"
+"""Structure of the external table `moments`."""
 
 
 def facts_select(
@@ -27,21 +30,38 @@ WHERE hit_day <= {day_literal(date)}"""
 
 
 def activity_select(
-    workspace: str, generation: str, date: int, touched: str = "touched", excluded: str = ""
+    workspace: str,
+    generation: str,
+    date: int,
+    touched: str = "touched",
+    excluded: str = "",
+    moments: str = "",
 ) -> str:
-    """One row per profile that has events.
+    """One row per profile, or moment, that has events.
 
-    `profile_id`, `event_count`, `first_seen_at`, `last_seen_at`, `last_day` of the events up to the date
-    (epoch where there are none yet), and `next_day` (Nullable(Date32)): first day after the date that has
+    `profile_id`, `event_count`, `first_seen_at`, `last_seen_at`, `first_day`, `last_day` of the events up
+    to the date (epoch where there are none yet), and `next_day` (Nullable(Date32)): first day after the date that has
     an event, on which the profile must be computed anew.
     """
-    until = f"hit_day <= {day_literal(date)}"
-    return f"""SELECT t.profile_id AS profile_id, countIf({until}) AS event_count,
+    until = "hit_day <= m.until" if moments else f"hit_day <= {day_literal(date)}"
+    return f"""SELECT {"m.moment" if moments else "t.profile_id"} AS profile_id, countIf({until}) AS event_count,
     minIf(hit_at, {until}) AS first_seen_at, maxIf(hit_at, {until}) AS last_seen_at,
-    maxIf(hit_day, {until}) AS last_day, minOrNullIf(hit_day, NOT ({until})) AS next_day
+    minIf(hit_day, {until}) AS first_day, maxIf(hit_day, {until}) AS last_day,
+    minOrNullIf(hit_day, NOT ({until})) AS next_day
 FROM ({_hits(workspace, generation, f"rule = {quote(ACTIVITY)}", touched, excluded)}) AS h
 INNER JOIN {touched} AS t ON h.identifier_id = t.identifier_id
+{f"INNER JOIN {moments} AS m ON m.profile_id = t.profile_id" if moments else ""}
 GROUP BY profile_id"""
+
+
+def active_days_select(
+    workspace: str, generation: str, date: int, touched: str = "touched", excluded: str = ""
+) -> str:
+    """Days with events up to the date: `profile_id`, `day`, each pair once."""
+    return f"""SELECT DISTINCT t.profile_id AS profile_id, hit_day AS day
+FROM ({_hits(workspace, generation, f"rule = {quote(ACTIVITY)}", touched, excluded)}) AS h
+INNER JOIN {touched} AS t ON h.identifier_id = t.identifier_id
+WHERE hit_day <= {day_literal(date)}"""
 
 
 def traits_select(
@@ -51,6 +71,7 @@ def traits_select(
     identity: Usability,
     touched: str = "touched",
     excluded: str = "",
+    moments: str = "",
 ) -> str:
     """Traits of profiles on the date: the observation of the greatest (occurred_at, event_id, value) by name.
 
@@ -58,24 +79,63 @@ def traits_select(
     left out. `first_value` is the value of the first observation that is none: `$channel` of first and last
     touch.
     """
-    usable = usable_sql(identity)
     seen = "(seen_at, said_by, said.1)"
     return f"""SELECT profile_id, name, newest.1 AS value, newest.2 AS is_sealed, event_id, first_value
 FROM (
-    SELECT t.profile_id AS profile_id, name, argMax(said, {seen}) AS newest,
+    SELECT {"m.moment" if moments else "t.profile_id"} AS profile_id, name, argMax(said, {seen}) AS newest,
         argMax(said_by, {seen}) AS event_id, argMinIf(said.1, {seen}, said.3 = 0) AS first_value
-    FROM (
-        SELECT identifier_id, name, event_id AS said_by, min(occurred_at) AS seen_at, min(day) AS said_day,
-            max((value, is_sealed, is_unset)) AS said, any({usable}) AS usable
-        FROM kintsugi_store.traits
-        WHERE workspace = {quote(workspace)} AND identifier_id IN (SELECT identifier_id FROM {touched})
-        GROUP BY identifier_id, name, event_id
-        HAVING said_day <= {day_literal(date)} AND {_is_subject(workspace, generation, "usable", excluded)}
-    ) AS o
+    FROM ({_observations(workspace, generation, date, identity, touched, excluded)}) AS o
     INNER JOIN {touched} AS t ON o.identifier_id = t.identifier_id
+    {f"INNER JOIN {moments} AS m ON m.profile_id = t.profile_id WHERE said_day <= m.until" if moments else ""}
     GROUP BY profile_id, name
 )
 WHERE newest.3 = 0"""
+
+
+def trait_days_select(
+    workspace: str,
+    generation: str,
+    date: int,
+    identity: Usability,
+    touched: str = "touched",
+    excluded: str = "",
+) -> str:
+    """Days up to the date on which anything was said of traits: `profile_id`, `day`, each pair once."""
+    return f"""SELECT DISTINCT t.profile_id AS profile_id, said_day AS day
+FROM ({_observations(workspace, generation, date, identity, touched, excluded)}) AS o
+INNER JOIN {touched} AS t ON o.identifier_id = t.identifier_id"""
+
+
+def namespaces_select(workspace: str, touched: str = "touched") -> str:
+    """Since when a profile's members are known: `profile_id`, `namespace`, `day` of the first sighting."""
+    return f"""SELECT t.profile_id AS profile_id, min(s.day) AS day,
+    splitByChar('|', CAST(kind, 'String'))[1] AS namespace
+FROM kintsugi_store.sightings AS s
+INNER JOIN {touched} AS t ON s.identifier_id = t.identifier_id
+WHERE s.workspace = {quote(workspace)} AND s.identifier_id IN (SELECT identifier_id FROM {touched})
+GROUP BY profile_id, namespace"""
+
+
+def assertions_select(workspace: str, touched: str = "touched") -> str:
+    """What was ever said of a profile's members: `profile_id`, `day`, `at` (µs), `id`, `what`, `value`."""
+    return f"""SELECT DISTINCT t.profile_id AS profile_id, a.day AS day, toUnixTimestamp64Micro(a.at) AS at, a.id AS id,
+    CAST(a.what, 'String') AS what, a.value AS value
+FROM kintsugi_store.assertions AS a
+INNER JOIN {touched} AS t ON a.identifier_id = t.identifier_id
+WHERE a.workspace = {quote(workspace)} AND a.identifier_id IN (SELECT identifier_id FROM {touched})"""
+
+
+def _observations(
+    workspace: str, generation: str, date: int, identity: Usability, touched: str, excluded: str
+) -> str:
+    """Observations of traits of touched subjects up to the date, copies folded."""
+    return f"""
+        SELECT identifier_id, name, event_id AS said_by, min(occurred_at) AS seen_at, min(day) AS said_day,
+            max((value, is_sealed, is_unset)) AS said, any({usable_sql(identity)}) AS usable
+        FROM kintsugi_store.traits
+        WHERE workspace = {quote(workspace)} AND identifier_id IN (SELECT identifier_id FROM {touched})
+        GROUP BY identifier_id, name, event_id
+        HAVING said_day <= {day_literal(date)} AND {_is_subject(workspace, generation, "usable", excluded)}"""
 
 
 def _hits(workspace: str, generation: str, which: str, touched: str, excluded: str) -> str:

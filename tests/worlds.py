@@ -12,7 +12,8 @@ from schemas.events import admit
 from schemas.ids import identifier_id
 from schemas.log_record import AnyRecord, Events, encode
 from schemas.workspace import Workspace, parse_workspace
-from scoring.ruleset import parse_scoring
+from scoring.profile_rules import parse_segment
+from scoring.ruleset import parse_scoring, with_segments
 from store import keyring
 from store.keyring import KeyGeneration
 
@@ -52,6 +53,7 @@ class World:
         workspace: str = WORKSPACE,
         identity: str = IDENTITY,
         scoring: str = SCORING,
+        segments: Sequence[str] = (),
     ) -> None:
         self.home = home
         self.name = name
@@ -59,12 +61,13 @@ class World:
         if name not in keyring.names(home):
             keyring.create(home, name, self.workspace.to_json())
         self.keys: KeyGeneration = keyring.load(home, name)
-        self.ruleset = self.rules(identity, scoring)
+        self.ruleset = self.rules(identity, scoring, segments)
         self._at = 0
 
-    def rules(self, identity: str, scoring: str) -> str:
-        """Canonical ruleset of the two files' texts."""
-        return Ruleset(parse_rules(identity, self.blocked_id), parse_scoring(scoring)).to_json()
+    def rules(self, identity: str, scoring: str, segments: Sequence[str] = ()) -> str:
+        """Canonical ruleset of the files' texts."""
+        scored = with_segments(parse_scoring(scoring), [parse_segment(text) for text in segments])
+        return Ruleset(parse_rules(identity, self.blocked_id), scored).to_json()
 
     def blocked_id(self, namespace: str, value: str) -> str:
         return self.identifier(namespace, value)
@@ -102,6 +105,11 @@ class World:
 
     def date(self, date: str) -> log_record.Date:
         return log_record.Date(**self._control(), date=date)
+
+    def said(
+        self, identifier: str, what: Literal["status", "tag", "untag", "outcome"], value: str, day: str
+    ) -> log_record.Assertion:
+        return log_record.Assertion(**self._control(), identifier=identifier, what=what, value=value, day=day)
 
     def override(self, verb: Literal["force", "never", "none"], a: str, b: str) -> log_record.Override:
         return log_record.Override(**self._control(), verb=verb, a=min(a, b), b=max(a, b))

@@ -95,6 +95,7 @@ def test_activity_counts_every_event_up_to_the_date(engine: Engine) -> None:
             "event_count": 2,
             "first_seen_at": "2026-03-01 08:00:00.000000",
             "last_seen_at": "2026-03-04 08:00:00.000000",
+            "first_day": "2026-03-01",
             "last_day": "2026-03-04",
             "next_day": "2026-03-06",
         }

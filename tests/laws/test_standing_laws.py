@@ -1,0 +1,215 @@
+"""Stage, tags and segments through the whole pipeline, against a plain simulation of every single day."""
+
+import random
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kintsugi.digest import digest
+from schemas.log_record import AnyRecord
+from store.client import Store
+from store.overrides import days_of
+from tests.local_job import LocalJob
+from tests.worlds import World, lines
+
+IDENTITY = "namespaces: [{name: user_id, max_per_profile: 2}, {name: phone}, {name: anonymous_id}]"
+SCORING = """
+behaviour:
+  rules:
+    - {name: page, event: Page Viewed, points: 4, decay: {half_life: 4d}}
+    - {name: form, event: Form Submitted, points: 10, decay: {window: 6d}}
+    - {name: leave, event: Left, points: -5, decay: {linear: 8d}}
+  inactivity: {after: 6d, points: -2, every: 2d, floor: -6}
+identity:
+  rules:
+    - {name: reachable, when: "has(identifiers, 'phone')", points: 20}
+    - {name: city, when: "traits['city'] = 'Suzhou'", points: 5}
+stages:
+  - {name: mql, when: "behaviour_score >= 10"}
+  - {name: sal, when: "identity_score >= 25 AND event_count > 3", applies_to: {first_seen_from: 2026-11-03}}
+  - {name: sql, when: "behaviour_score > 14 AND traits['city'] != ''"}
+tags:
+  - {name: region/east/suzhou, when: "traits['city'] = 'Suzhou'"}
+  - {name: mood/cold, when: "behaviour_score < 1"}
+  - {name: ready, when: "stage = 'sql' OR stage = 'customer'"}
+"""
+SEGMENTS = (
+    "{name: hot, when: behaviour_score >= 8, tag: mood/hot}",
+    "{name: cared_for, when: \"has(tags, 'manual/vip') OR has(tags, 'ready')\"}",
+)
+STAGES = ["recycled", "raw", "mql", "sal", "sql", "customer", "disqualified"]
+FIRST, LAST = date(2026, 11, 1), date(2026, 11, 24)
+
+
+class Person:
+    """What one person did and what was said, by day."""
+
+    def __init__(self, name: str, chance: random.Random) -> None:
+        self.name = name
+        self.days: dict[date, list[str]] = {}
+        self.said: dict[date, list[tuple[str, str]]] = {}
+        for _ in range(chance.randint(1, 9)):
+            day = FIRST + timedelta(days=chance.randint(0, 20))
+            kind = chance.choice(
+                ["Page Viewed", "Page Viewed", "Form Submitted", "Left", "city=Suzhou", "city=", "phone"]
+            )
+            self.days.setdefault(day, []).append(kind)
+        for _ in range(chance.randint(0, 3)):
+            day = FIRST + timedelta(days=chance.randint(0, 23))
+            what = chance.choice([("status", s) for s in STAGES] + [("tag", "vip"), ("untag", "vip")])
+            self.said.setdefault(day, []).append(what)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        for day, kinds in self.days.items():
+            for number, kind in enumerate(kinds):
+                event: dict[str, Any] = {
+                    "messageId": f"{self.name}-{day}-{number}", "timestamp": f"{day}T02:{number:02}:00Z",
+                    "type": "track", "event": kind, "userId": self.name,
+                }  # fmt: skip
+                if kind.startswith("city="):
+                    event |= {"type": "identify", "traits": {"city": kind[5:] or None}}
+                elif kind == "phone":
+                    number_of = int(self.name[1:])
+                    event |= {"type": "identify", "traits": {"phone": f"1381{number_of:07}"}}
+                yield event
+
+    def stands(self, on: date) -> tuple[str, set[str], set[str]]:
+        """Stage, tags and segments on a day, every day looked at."""
+        stage, vip, before = "raw", False, dict.fromkeys(("mql", "sal", "sql"), False)
+        first, day = min(self.days), FIRST
+        score, city = 0.0, ""
+        while day <= on:
+            if day >= first:
+                score, city = self.score(day), self.city(day)
+                fit = 20 * any("phone" in kinds for d, kinds in self.days.items() if d <= day)
+                fit += 5 * (city == "Suzhou")
+                count = sum(len(kinds) for d, kinds in self.days.items() if d <= day)
+                now = {
+                    "mql": score >= 10,
+                    "sal": fit >= 25 and count > 3 and first >= date(2026, 11, 3),
+                    "sql": score > 14 and city != "",
+                }
+                for name, holds in now.items():
+                    if holds and not before[name] and STAGES.index(name) > STAGES.index(stage):
+                        stage = name
+                before = now
+            for what, value in self.said.get(day, ()):
+                if what == "status":
+                    stage = value
+                else:
+                    vip = what == "tag"
+            day += timedelta(days=1)
+        tags = {"manual/vip"} if vip else set()
+        tags |= {"region/east/suzhou"} if city == "Suzhou" else set()
+        tags |= {"mood/cold"} if score < 1 else set()
+        tags |= {"ready"} if stage in ("sql", "customer") else set()
+        segments = {"cared_for"} if tags & {"manual/vip", "ready"} else set()
+        if score >= 8:
+            segments.add("hot")
+            tags.add("mood/hot")
+        return stage, tags, segments
+
+    def city(self, on: date) -> str:
+        said = [(d, n, k) for d, kinds in self.days.items() if d <= on for n, k in enumerate(kinds)]
+        return max(((d, n, k[5:]) for d, n, k in said if k.startswith("city=")), default=(on, 0, ""))[2]
+
+    def score(self, on: date) -> float:
+        total, fading = 0, 0.0
+        for day, kinds in self.days.items():
+            age = (on - day).days
+            if age >= 0:
+                total += 10 * kinds.count("Form Submitted") * (age < 6)
+                fading += 4 * kinds.count("Page Viewed") * 2 ** (-age / 4)
+                fading -= 5 * kinds.count("Left") * max(8 - age, 0) / 8
+        idle = (on - max(d for d in self.days if d <= on)).days
+        silence = 0 if idle < 6 else max(-2 * (1 + (idle - 6) // 2), -6)
+        return total + fading + silence
+
+
+def stored(store: Store, world: World) -> dict[str, tuple[str, set[str], set[str]]]:
+    rows = store.query_rows(
+        "SELECT profile_id, stage, tags, segments FROM kintsugi.profiles WHERE workspace = {w:String}",
+        {"w": world.name},
+    )
+    return {row[0]: (row[1], set(row[2]), set(row[3])) for row in rows}
+
+
+def assertions_of(world: World, people: list[Person]) -> list[AnyRecord]:
+    return [
+        world.said(world.identifier("user_id", person.name), what, value, str(day))  # type: ignore[arg-type]
+        for person in people
+        for day, words in sorted(person.said.items())
+        for what, value in words
+    ]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], World]:
+    home: Path = tmp_path_factory.mktemp("home")
+    return lambda name: World(home, name, identity=IDENTITY, scoring=SCORING, segments=SEGMENTS)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_standing_is_what_a_look_at_every_day_gives(
+    store: Store, make: Callable[[str], World], seed: int
+) -> None:
+    """Dates in force pass one by one, and only profiles that are due are computed; on each, everybody is right."""
+    chance = random.Random(seed)
+    world = make(f"daily-{seed}")
+    people = [Person(f"u{n}", chance) for n in range(25)]
+    said = assertions_of(world, people)
+    events = world.events([event for person in people for event in person.events()], size=40)
+    records: list[AnyRecord] = [world.opened("g1"), world.activated("g1"), *events, *said]
+    chance.shuffle(records)
+    job = LocalJob(store, world.home, slots=seed)
+    job.run(lines(records))
+    days = [0, 1, 2, 3, 5, 9, 16, 23] if seed == 1 else [12, 23]
+    for day in (FIRST + timedelta(days=n) for n in days):
+        job.run(lines([world.date(str(day))]))
+        expected = {world.identifier("user_id", p.name): p.stands(day) for p in people if min(p.days) <= day}
+        assert stored(store, world) == expected, day
+        if day in (date(2026, 11, 6), LAST):
+            assert digest(store, world.name) == digest(store, world.name, str(day))
+    seen = {stage for stage, _, _ in stored(store, world).values()}
+    assert len(seen) > 4, "people stand at many stages"
+
+
+def test_a_merge_is_undone_exactly_with_stages_and_tags(store: Store, make: Callable[[str], World]) -> None:
+    chance = random.Random(5)
+    world = make("undone")
+    people = [Person(f"u{n}", chance) for n in range(12)]
+    events = world.events([event for person in people for event in person.events()])
+    job = LocalJob(store, world.home)
+    said = assertions_of(world, people)
+    job.run(lines([world.opened("g1"), world.activated("g1"), world.date(str(LAST)), *events, *said]))
+    before = stored(store, world), digest(store, world.name)
+    ids = [world.identifier("user_id", person.name) for person in people]
+    job.run(lines([world.override("force", ids[0], ids[1]), world.override("force", ids[2], ids[3])]))
+    assert len(stored(store, world)) == len(before[0]) - 2
+    assert digest(store, world.name) == digest(store, world.name, str(LAST))
+    job.run(lines([world.override("none", ids[0], ids[1]), world.override("none", ids[2], ids[3])]))
+    assert (stored(store, world), digest(store, world.name)) == before
+
+
+def test_the_next_change_is_known(store: Store, make: Callable[[str], World]) -> None:
+    """Two pages, eight points: the profile leaves the segment on the first day on which they weigh less."""
+    world = make("next")
+    event = {"type": "page", "userId": "u1", "timestamp": "2026-11-01T02:00:00Z", "properties": {}}
+    events = world.events([{**event, "messageId": f"m{n}"} for n in range(3)])
+    job = LocalJob(store, world.home)
+    job.run(lines([world.opened("g1"), world.activated("g1"), world.date("2026-11-01"), *events]))
+    row = store.query_rows(
+        "SELECT segments, toInt32(next_change_on), stage FROM kintsugi.profiles WHERE workspace = {w:String}",
+        {"w": world.name},
+    )
+    # 12 points stay above 10 for one day: 12 * 2^(-2/4) = 8.5, 12 * 2^(-3/4) = 7.1
+    assert row == [(["hot"], days_of("2026-11-03"), "mql")]
+    job.run(lines([world.date("2026-11-03")]))
+    row = store.query_rows(
+        "SELECT segments, toInt32(next_change_on), stage FROM kintsugi.profiles WHERE workspace = {w:String}",
+        {"w": world.name},
+    )
+    assert row == [(["hot"], days_of("2026-11-04"), "mql")]
