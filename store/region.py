@@ -33,7 +33,10 @@ SELECT i.generation, toInt32(i.as_of), g.ruleset FROM kintsugi_store.in_force AS
 INNER JOIN (SELECT * FROM kintsugi_store.generations FINAL WHERE workspace = {w:String}) AS g
     ON g.generation = i.generation
 WHERE i.workspace = {w:String}"""
-_KNOWN = "workspace = {w:String} AND day <= toDate32({d:Int32}) AND received_at < fromUnixTimestamp64Micro({k:Int64}, 'UTC')"
+_KNOWN = (
+    "workspace = {w:String} AND day <= toDate32({d:Int32})"
+    " AND received_at < fromUnixTimestamp64Micro({k:Int64}, 'UTC')"
+)
 _SIGHTINGS = f"""
 SELECT identifier_id, any(kind), toInt32(min(day)) FROM kintsugi_store.sightings
 WHERE {_KNOWN} AND identifier_id IN (SELECT id FROM ids) GROUP BY identifier_id"""
