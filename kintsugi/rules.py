@@ -25,7 +25,8 @@ from schemas.errors import Problem
 from schemas.ids import identifier_id
 from schemas.log_record import Generation
 from schemas.workspace import Workspace
-from scoring.ruleset import parse_scoring
+from scoring.profile_rules import Segment, parse_segment
+from scoring.ruleset import parse_scoring, with_segments
 from store.client import Store
 from store.keyring import KeyGeneration
 
@@ -60,12 +61,10 @@ def check(settings: Settings, name: str) -> Compiled:
         "identity.yaml",
         lambda text: parse_rules(text, identify, known_namespaces=workspace.namespaces),
     )
-    scoring = _parsed(settings, name, "scoring.yaml", parse_scoring)
+    scoring = with_segments(_parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
     text = Ruleset(identity, scoring).to_json()
     generation = "g" + blake2b(text.encode(), digest_size=6).hexdigest()
-    return Compiled(
-        name, generation, text, len(identity.namespaces), len(scoring.behaviour) + len(scoring.identity)
-    )
+    return Compiled(name, generation, text, len(identity.namespaces), scoring.rule_count)
 
 
 @dataclass(frozen=True)
@@ -213,6 +212,19 @@ def _identify(workspace: Workspace, keys: KeyGeneration, namespace: str, value: 
     if form is None:
         raise Problem("bad_rules", f"{value!r} has no normal form as {namespace}: no event can carry it.")
     return identifier_id(keys.pepper, namespace, "", form)
+
+
+def _segments(settings: Settings, name: str) -> list[Segment]:
+    """Segments of the folder `segments/`, one a file. Problem when two have one name."""
+    found: dict[str, Segment] = {}
+    for file in workspaces.files_in(settings, name, "segments"):
+        segment = _parsed(settings, name, file, parse_segment)
+        if segment.name in found:
+            raise Problem(
+                "bad_rules", f"{settings.config / name / file}: there is another segment {segment.name}"
+            )
+        found[segment.name] = segment
+    return list(found.values())
 
 
 def _parsed(settings: Settings, name: str, file: str, parse: Callable[[str], _T]) -> _T:

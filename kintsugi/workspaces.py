@@ -66,6 +66,11 @@ def read_file(settings: Settings, name: str, file: str) -> str:
         raise Problem("bad_rules", f"{path} cannot be read: {error}") from None
 
 
+def files_in(settings: Settings, name: str, folder: str) -> list[str]:
+    """YAML files of a folder of the workspace, by name; none where there is no such folder."""
+    return sorted(f"{folder}/{path.name}" for path in (settings.config / name / folder).glob("*.yaml"))
+
+
 def is_file_in_force(settings: Settings, name: str) -> bool:
     """Whether workspace.yaml says what the key generation says."""
     wanted = parse_workspace(name, read_file(settings, name, "workspace.yaml"))

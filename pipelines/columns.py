@@ -138,5 +138,5 @@ def judged(ids: Sequence[str], found: pa.Table, column: str, count: int) -> npt.
     """Results of conditions, shape (ids, count), from rows of `scoring.compile` selects."""
     flat = found[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     results = np.zeros((len(ids), count), np.uint8)
-    results[index_of(ids, found["profile_id"]).to_numpy()] = flat.reshape(-1, count)
+    results[index_of(ids, found["profile_id"]).to_numpy()] = flat.reshape(len(found), count)
     return results

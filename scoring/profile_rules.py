@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from schemas.errors import Problem
 from scoring.conditions import Condition, profile_condition
 from scoring.rules_file import Place, read
 
@@ -166,10 +167,18 @@ def _tag(place: Place) -> str:
     return name
 
 
-def _within_limits(place: Place, rules: Iterable[ProfileRule]) -> None:
+def check_limits(rules: Iterable[ProfileRule]) -> None:
+    """Raises Problem `bad_rules` when there are too many rules, or conditions that are too long together."""
     conditions = [rule.condition().sql for rule in rules]
     if len(conditions) > MAX_RULES or sum(len(sql.encode()) for sql in conditions) > MAX_SQL:
-        place.refuse(f"more than {MAX_RULES} rules, or conditions that are too long together")
+        raise Problem("bad_rules", f"more than {MAX_RULES} rules, or conditions that are too long together")
+
+
+def _within_limits(place: Place, rules: Iterable[ProfileRule]) -> None:
+    try:
+        check_limits(rules)
+    except Problem as problem:
+        place.refuse(problem.detail)
 
 
 def columns_of(conditions: Iterable[Condition]) -> frozenset[str]:

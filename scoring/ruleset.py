@@ -14,7 +14,15 @@ from typing import Any, Literal, TypeVar
 
 from schemas.errors import Problem
 from scoring.conditions import event_condition, profile_condition
-from scoring.profile_rules import Segment, Stages, TagRule, parse_stages, parse_tags, stages_from
+from scoring.profile_rules import (
+    Segment,
+    Stages,
+    TagRule,
+    check_limits,
+    parse_stages,
+    parse_tags,
+    stages_from,
+)
 from scoring.rules_file import Place, read
 from scoring.sql_text import quote
 
@@ -110,6 +118,12 @@ class ScoringRules:
     segments: tuple[Segment, ...] = ()
     """By name; they come from files of their own."""
 
+    @property
+    def rule_count(self) -> int:
+        """Rules of every kind."""
+        stages = len(self.stages.rules) if self.stages else 0
+        return len(self.behaviour) + len(self.identity) + stages + len(self.tags) + len(self.segments)
+
     def to_json(self) -> str:
         """Canonical JSON: ASCII, keys sorted, no blanks."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
@@ -169,7 +183,11 @@ def parse_scoring(text: str) -> ScoringRules:
 
 
 def with_segments(rules: ScoringRules, segments: Sequence[Segment]) -> ScoringRules:
-    """The rules together with the segments of their workspace, whose names differ."""
+    """The rules together with the segments of their workspace, whose names differ.
+
+    Raises Problem `bad_rules` when they are too many or too long together.
+    """
+    check_limits(segments)
     return replace(rules, segments=tuple(sorted(segments, key=lambda segment: segment.name)))
 
 

@@ -1,12 +1,14 @@
 """Stage, tags and segments through the whole pipeline, against a plain simulation of every single day."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kintsugi.digest import digest
 from schemas.log_record import AnyRecord
@@ -213,3 +215,49 @@ def test_the_next_change_is_known(store: Store, make: Callable[[str], World]) ->
         {"w": world.name},
     )
     assert row == [(["hot"], days_of("2026-11-04"), "mql")]
+
+
+def examples() -> dict[str, Any]:
+    """Worked examples of scoring/README.md that say where a profile stands."""
+    text = (Path(__file__).parents[2] / "scoring" / "README.md").read_text()
+    found = re.findall(r"^## (.+?)\n.*?^```yaml\n(.*?)^```", text, re.S | re.M)
+    said = {title: yaml.safe_load(example) for title, example in found}
+    return {
+        title: example
+        for title, example in said.items()
+        if {"stage", "tags_on", "segments_on"} & set(example)
+    }
+
+
+@pytest.mark.parametrize("title", examples())
+def test_a_worked_example(store: Store, tmp_path: Path, title: str) -> None:
+    example = examples()[title]
+    scoring = {k: example[k] for k in ("behaviour", "identity", "stages", "tags") if k in example}
+    world = World(
+        tmp_path, f"example-{title.split('.')[0]}", identity=IDENTITY, scoring=yaml.safe_dump(scoring),
+        segments=[yaml.safe_dump(segment) for segment in example.get("segments", ())],
+    )  # fmt: skip
+    events = [
+        {"type": "identify" if "traits" in told or "phone" in told else "track", "event": told["event"],
+         "userId": "u", "messageId": f"{place}-{number}", "timestamp": f"{told['day']}T02:00:00Z",
+         "traits": {**told.get("traits", {}), **({"phone": told["phone"]} if "phone" in told else {})}}
+        | ({"type": "track", "context": {"traits": told["traits"]}} if "traits" in told else {})
+        for place, told in enumerate(example["events"])
+        for number in range(told.get("times", 1))
+    ]  # fmt: skip
+    u = world.identifier("user_id", "u")
+    said = [
+        world.said(u, what, value, str(told["day"]))
+        for told in example.get("said", ())
+        for what, value in told.items()
+        if what != "day"
+    ]
+    job = LocalJob(store, world.home)
+    job.run(lines([world.opened("g1"), world.activated("g1"), *world.events(events), *said]))
+    parts = [example.get(name, {}) for name in ("stage", "tags_on", "segments_on")]
+    for day in sorted({day for part in parts for day in part}):
+        job.run(lines([world.date(str(day))]))
+        (stands,) = stored(store, world).values()
+        for part, is_so in zip(parts, stands, strict=True):
+            if day in part:
+                assert is_so == (part[day] if isinstance(part[day], str) else set(part[day])), day
