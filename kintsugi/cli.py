@@ -167,7 +167,9 @@ def demo() -> None:
 
 
 @workspace_app.command("create")
-def workspace_create(name: str) -> None:
+def workspace_create(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, - and _; also the name of its folder.")],
+) -> None:
     """Make a workspace: folder, secrets, a write key and a read key (shown once)."""
     from kintsugi import workspaces
 
@@ -185,7 +187,7 @@ def workspace_create(name: str) -> None:
 
 @workspace_app.command("key")
 def workspace_key(
-    name: str,
+    name: Annotated[str, typer.Argument(help="The workspace that the key shall open.")],
     scope: Annotated[
         str, typer.Option(help="ingest, read, pii (in the clear) or steward (overrides).")
     ] = "read",
@@ -271,7 +273,7 @@ explain_commands.add(app, _explanations)
 
 @app.command()
 def sql(
-    statement: str,
+    statement: Annotated[str, typer.Argument(help="A SELECT; quote it for the shell.")],
     output: Annotated[
         str, typer.Option("--format", "-f", help="Any output format of ClickHouse.")
     ] = "PrettyCompact",
