@@ -278,12 +278,12 @@ def sql(
         str, typer.Option("--format", "-f", help="Any output format of ClickHouse.")
     ] = "PrettyCompact",
 ) -> None:
-    """Run one SELECT against the store (views: database kintsugi)."""
+    """Run one SELECT as the login analyst: the public views, database kintsugi."""
     from kintsugi import connections, endpoints
     from kintsugi.sql import stream
 
     settings = _settings()
-    access = connections.store_access(settings, endpoints.require_running(settings))
+    access = connections.analyst_access(settings, endpoints.require_running(settings))
     for chunk in stream(access, statement, output):
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
@@ -342,6 +342,20 @@ def digest(
 
     _, store = _store()
     _say(str(digest(store, workspace, date)))
+
+
+@app.command()
+def evaluate(
+    workspace: WorkspaceOption,
+    truth: Annotated[Path, typer.Option(help="CSV or Parquet: namespace, scope, value, person.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Judge the profiles by a truth: pairwise and B-cubed precision and recall, sizes, the worst errors."""
+    from kintsugi import evaluate
+
+    settings, store = _store()
+    found = evaluate.evaluate(settings, store, workspace, truth)
+    _say(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if as_json else evaluate.text(found))
 
 
 @rules_app.command("check")

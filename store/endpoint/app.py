@@ -27,6 +27,8 @@ Headers = list[tuple[bytes, bytes]]
 THREADS: Final = 32
 MOST_WAITING: Final = 512
 """Requests under way or waiting for a thread; more are told to come back."""
+MOST_ANALYSTS: Final = 8
+"""Of them, requests of analysts: they never take the last thread from the job."""
 PING_SECONDS: Final = 2.0
 WATCH_AFTER_SECONDS: Final = 0.2
 """A request that takes longer is watched: when its client goes away, its query is killed."""
@@ -61,11 +63,18 @@ class Reply:
 
 
 class App:
-    """ASGI application over one engine. `token` is the password of the user `default`."""
+    """ASGI application over one engine.
 
-    def __init__(self, engine: Engine, token: str) -> None:
+    `token` is the password of the user `default`, `analyst_token` that of `analyst` (none: nobody is that user).
+    """
+
+    def __init__(self, engine: Engine, token: str, analyst_token: str = "") -> None:
         self._engine = engine
-        self._token = token.encode()
+        self._tokens = {
+            b"default": token.encode(),
+            b"analyst": analyst_token.encode() or secrets.token_bytes(32),
+        }
+        self._analysts = 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._ping_pool = ThreadPoolExecutor(2, thread_name_prefix="ping")
         self._ping: Future[None] | None = None
@@ -89,7 +98,7 @@ class App:
             )
         elif method == "GET" and not query_string:
             await _send(send, _text(200, "Ok.\n"))
-        elif not self._admits(headers, query_string):
+        elif not (user := self._user(headers, query_string)):
             fault = refusal(516, "AUTHENTICATION_FAILED", "default: wrong user or token")
             await _send(
                 send, _failed(fault, [*self._always, (b"www-authenticate", b'Basic realm="kintsugi"')])
@@ -99,12 +108,17 @@ class App:
         elif self._waiting >= MOST_WAITING:
             fault = refusal(202, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many requests are waiting")
             await _send(send, _failed(fault, [*self._always, (b"retry-after", b"1")]))
+        elif user == b"analyst" and self._analysts >= MOST_ANALYSTS:
+            fault = refusal(202, "TOO_MANY_SIMULTANEOUS_QUERIES", "Too many requests of analysts are waiting")
+            await _send(send, _failed(fault, [*self._always, (b"retry-after", b"1")]))
         else:
             self._waiting += 1
+            self._analysts += user == b"analyst"
             try:
-                await self._query(method, query_string, headers, receive, send)
+                await self._query(user, method, query_string, headers, receive, send)
             finally:
                 self._waiting -= 1
+                self._analysts -= user == b"analyst"
 
     async def _health(self) -> Reply:
         """Runs a query, so that an engine that stands still is noticed; a stuck one is not asked twice."""
@@ -118,8 +132,8 @@ class App:
             return _text(503, fault.message + "\n")
         return _text(200, "Ok.\n")
 
-    def _admits(self, headers: Mapping[bytes, bytes], query_string: bytes) -> bool:
-        """Whether the request carries the token, in any of the places that ClickHouse's clients use."""
+    def _user(self, headers: Mapping[bytes, bytes], query_string: bytes) -> bytes:
+        """Whose token the request carries, in any of the places that ClickHouse's clients use; empty: nobody's."""
         user, password = b"default", headers.get(b"x-clickhouse-key", b"")
         scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
         if b"x-clickhouse-user" in headers:
@@ -133,10 +147,17 @@ class App:
             arguments = parse_qs(query_string)
             user = arguments.get(b"user", [user])[0]
             password = arguments.get(b"password", [b""])[0]
-        return hmac.compare_digest(password, self._token) and user == b"default"
+        token = self._tokens.get(user, b"")
+        return user if token and hmac.compare_digest(password, token) else b""
 
     async def _query(
-        self, method: str, query_string: bytes, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        user: bytes,
+        method: str,
+        query_string: bytes,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
     ) -> None:
         body = await _body(receive)
         if body is None:
@@ -145,7 +166,8 @@ class App:
             )
             return
         asked: list[Request] = []
-        work = partial(self._work, method, query_string, headers, body, asked)
+        run = self._engine.run_for_analyst if user == b"analyst" else self._engine.run
+        work = partial(self._work, run, method, query_string, headers, body, asked)
         running = asyncio.get_running_loop().run_in_executor(self._pool, work)
         done, _ = await asyncio.wait((running,), timeout=WATCH_AFTER_SECONDS)
         if not done and not await self._finishes(running, receive, asked):
@@ -158,6 +180,7 @@ class App:
 
     def _work(
         self,
+        run: Callable[[Request], Answer],
         method: str,
         query_string: bytes,
         headers: Mapping[bytes, bytes],
@@ -168,7 +191,7 @@ class App:
         try:
             request = read_request(method, query_string, headers, body)
             asked.append(request)
-            answer = self._engine.run(request)
+            answer = run(request)
         except Fault as fault:
             return _failed(fault, self._always)
         return self._reply(request, answer, headers)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from chdb import ChdbError
 from chdb.state.sqlitelike import Connection, connect
 
 from store.endpoint.faults import from_engine, refusal
+from store.endpoint.gate import ANALYSTS_SETTINGS, DATABASE, LIMITS, Gate, judge_format
 from store.endpoint.request import External, Request
 from store.endpoint.sessions import Sessions, assign, quoted
 from store.endpoint.statement import read
@@ -55,6 +56,7 @@ class Engine:
         self._sessions = Sessions(lambda: connect(self._url({})))
         rows = self._read("SELECT name, value FROM system.settings").splitlines()
         self.defaults = dict(row.split("\t", 1) for row in rows)
+        self._gate = Gate.of(self._root)
         self.version, self.timezone = self._read("SELECT version(), timezone()").rstrip("\n").split("\t")
 
     def run(self, request: Request) -> Answer:
@@ -71,6 +73,32 @@ class Engine:
         try:
             connection = connect(self._url(settings))
             answer = _answer(connection, request, may_stream=request.may_stream)
+            return answer
+        except ENGINE_ERRORS as error:
+            raise from_engine(error) from None
+        finally:
+            if connection is not None and (answer is None or answer.chunks is None):
+                connection.close()
+
+    def run_for_analyst(self, request: Request) -> Answer:
+        """Carries out one request of the login that reads the public views alone: see `gate`."""
+        if request.statement.data is not None or request.external:
+            raise refusal(164, "READONLY", "analyst: only reads")
+        for name, value in self._changes(request.settings).items():
+            if not ANALYSTS_SETTINGS.fullmatch(name) and LIMITS.get(name) != value:
+                raise refusal(164, "READONLY", f"analyst: the setting {name} is fixed")
+        judge_format(request.result_format)
+        chosen = {
+            name: value for name, value in self._changes(request.settings).items() if name not in LIMITS
+        }
+        settings = {"log_comment": request.query_id, "database": DATABASE} | chosen | LIMITS
+        connection: Connection | None = None
+        answer: Answer | None = None
+        try:
+            connection = connect(self._url(settings))
+            text = self._gate.judge(connection, request.statement.text, request.parameters)
+            judged = replace(request, statement=replace(request.statement, text=text))
+            answer = _answer(connection, judged, may_stream=request.may_stream)
             return answer
         except ENGINE_ERRORS as error:
             raise from_engine(error) from None

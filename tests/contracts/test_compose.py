@@ -161,7 +161,7 @@ def test_every_service_of_our_image_runs_by_the_file(kafka: int, tmp_path: Path)
         started += [service("taskmanager", n) for n in range(SERVICES["taskmanager"]["deploy"]["replicas"])]
         started += [service("collector")]
         told = started[-1].run("kintsugi", "workspace", "create", "demo")
-        write_key, read_key = (re.search(rf"{kind} +(\S+)", told)[1] for kind in ("write key", "read key"))
+        write_key, read_key = re.findall(r"(?:write|read) key +(\S+)", told)
         for each in started:
             each.await_health()
         keeper = service("keeper")
@@ -179,6 +179,6 @@ def test_every_service_of_our_image_runs_by_the_file(kafka: int, tmp_path: Path)
             json={"identifiers": [{"namespace": "phone", "value": "+86 138 1234 5678"}]},
             headers={"Authorization": f"Bearer {read_key}"},
         )
-        assert found.json()["items"][0]["profile"]["identifiers"]["user_id"]
+        assert found.json()["items"][0]["profile"]["identifiers"]["user_id"], found.text
         assert keeper.stop(90) == 0
         assert list(home.glob("savepoints/*/*/_metadata")), keeper.told()
