@@ -358,6 +358,20 @@ def evaluate(
     _say(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if as_json else evaluate.text(found))
 
 
+@app.command()
+def evaluate(
+    workspace: WorkspaceOption,
+    truth: Annotated[Path, typer.Option(help="CSV or Parquet: namespace, scope, value, person.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Judge the profiles by a truth: pairwise and B-cubed precision and recall, sizes, the worst errors."""
+    from kintsugi import evaluate
+
+    settings, store = _store()
+    found = evaluate.evaluate(settings, store, workspace, truth)
+    _say(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if as_json else evaluate.text(found))
+
+
 @rules_app.command("check")
 def rules_check(workspace: WorkspaceOption) -> None:
     """Check identity.yaml and scoring.yaml."""

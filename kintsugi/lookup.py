@@ -3,6 +3,7 @@
 Invariant: the answer has the rows of the question in their order; values do not appear in it.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,11 +27,9 @@ def lookup(settings: Settings, store: Store, workspace: str, source: Path, targe
 
     An identifier that was never seen has an empty profile_id. Problem for a file without the columns.
     """
-    table = _read(source)
-    ids = _ids(settings, workspace, table)
-    profiles: list[str] = []
-    for start in range(0, len(ids), _SLICE):
-        profiles += _profiles(store, workspace, ids[start : start + _SLICE])
+    table = read(source)
+    ids = ids_of(settings, workspace, table)
+    profiles = profiles_of(store, workspace, ids)
     answer = pa.table({"identifier_id": ids, "profile_id": profiles})
     if target.suffix == ".parquet":
         pyarrow.parquet.write_table(answer, target)
@@ -39,23 +38,24 @@ def lookup(settings: Settings, store: Store, workspace: str, source: Path, targe
     return len(ids), sum(1 for profile in profiles if profile)
 
 
-def _read(source: Path) -> pa.Table:
+def read(source: Path, needed: Collection[str] = ("namespace", "value")) -> pa.Table:
+    """The table of a CSV or Parquet file; Problem when it cannot be read or lacks a column."""
     try:
         if source.suffix == ".parquet":
             table = pyarrow.parquet.read_table(source)
         else:
-            texts = {"namespace": pa.string(), "scope": pa.string(), "value": pa.string()}
+            texts = dict.fromkeys(("namespace", "scope", "value", "person"), pa.string())
             options = pyarrow.csv.ConvertOptions(column_types=texts)
             table = pyarrow.csv.read_csv(source, convert_options=options)
     except (OSError, pa.ArrowInvalid) as error:
         raise Problem("bad_request", f"{source} cannot be read: {error}") from None
-    absent = {"namespace", "value"} - set(table.column_names)
+    absent = set(needed) - set(table.column_names)
     if absent:
         raise Problem("bad_request", f"{source} has no column {', '.join(sorted(absent))}.")
     return table
 
 
-def _ids(settings: Settings, name: str, table: pa.Table) -> list[str]:
+def ids_of(settings: Settings, name: str, table: pa.Table) -> list[str]:
     """identifier_id of each row; empty where the value is no identifier of the workspace."""
     keys = workspaces.require(settings, name)
     workspace = Workspace.from_json(name, keys.workspace)
@@ -69,6 +69,14 @@ def _ids(settings: Settings, name: str, table: pa.Table) -> list[str]:
         scoped = (scope or "") if spec and spec.scope else ""
         ids.append(identifier_id(keys.pepper, namespace, scoped, form) if form else "")
     return ids
+
+
+def profiles_of(store: Store, workspace: str, ids: list[str]) -> list[str]:
+    """profile_id of each identifier_id; empty where it was never seen."""
+    profiles: list[str] = []
+    for start in range(0, len(ids), _SLICE):
+        profiles += _profiles(store, workspace, ids[start : start + _SLICE])
+    return profiles
 
 
 def _profiles(store: Store, workspace: str, ids: list[str]) -> list[str]:
