@@ -1,11 +1,21 @@
-"""Speed of the resolver with its state in memory: novel links, repeated ones, a supernode.
+"""Speed and state of the resolver, its state in memory, beside plain union-find over the same links.
 
-Usage: python -m benchmarks.bench_resolver [people]
+Usage: python -m benchmarks.bench_resolver [--links 1000000] [--json FILE]
+
+Novel links, repeated ones (nine of ten), what an event costs as links grow, a supernode, bytes of state. Seconds are of
+the processor, without making the evidence; ratios compare both programs on this machine in this run. Union-find knows
+no limits, no sharing, no days, and can undo nothing: it is the floor, not a rival.
 """
 
-import sys
-from collections.abc import Iterable
+import argparse
+import json
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
 from time import process_time
+from typing import NamedTuple
 
 from identity.evidence import Link, Sighting
 from identity.incremental import MemoryState, Resolver
@@ -28,57 +38,163 @@ Event = tuple[int, tuple[tuple[str, str], ...]]
 """Day, and (namespace, value) of each identifier."""
 
 
-def people(number: int) -> list[Event]:
-    """Events of so many people: three cookies, then a phone, then an account each; some share a device."""
-    events: list[Event] = []
-    for i in range(number):
+class Batch(NamedTuple):
+    """Evidence given to the resolver at once."""
+
+    sightings: list[Sighting]
+    links: list[Link]
+
+
+class Measured(NamedTuple):
+    """One load: its links, and links per second of both programs."""
+
+    load: str
+    links: int
+    resolver: float
+    union_find: float
+
+
+class UnionFind:
+    """Plain union-find with path halving: the least that joining identifiers costs."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+
+    def root(self, x: str) -> str:
+        """Name of the set."""
+        parent = self.parent
+        while (up := parent.setdefault(x, x)) != x:
+            parent[x] = x = parent.setdefault(up, up)
+        return x
+
+    def add(self, batch: Batch) -> None:
+        """Join the ends of all links."""
+        for a, b, _ in batch.links:
+            self.parent[self.root(a)] = self.root(b)
+
+
+def people() -> Iterator[Event]:
+    """Events of people without end: three cookies, then a phone, then an account each; some share a device."""
+    i = 0
+    while True:
         user, phone = ("user_id", f"u{i}"), ("phone", f"p{i}")
         for week in range(3):
             cookie = ("anonymous_id", f"c{i}.{week}")
-            events.append((week * 7, (cookie, phone)))
-            events.append((week * 7, (cookie, user)))
+            yield week * 7, (cookie, phone)
+            yield week * 7, (cookie, user)
         if i % 20 == 0:
-            events.append((22, (("anonymous_id", f"c{i}.2"), ("user_id", f"u{i + 1}"))))
-    return events
+            yield 22, (("anonymous_id", f"c{i}.2"), ("user_id", f"u{i + 1}"))
+        i += 1
 
 
-def supernode(openids: int) -> list[Event]:
-    """A shop's phone with so many customers."""
-    return [(0, (("phone", "shop"), ("wechat_openid", f"w{i}"))) for i in range(openids)]
+def mostly_repeated() -> Iterator[Event]:
+    """The same, but nine of ten events were there before."""
+    chance, seen = Random(1), list[Event]()
+    for event in people():
+        seen.append(event)
+        yield event
+        for _ in range(9):
+            yield seen[chance.randrange(len(seen))]
 
 
-def evidence(events: Iterable[Event]) -> list[tuple[list[Sighting], list[Link]]]:
-    """Batches of sightings and links."""
-    batches: list[tuple[list[Sighting], list[Link]]] = []
-    for n, (day, identifiers) in enumerate(events):
-        if n % BATCH == 0:
-            batches.append(([], []))
-        sightings, links = batches[-1]
-        ids = [(identifier_id(b"bench", name, "", value), name) for name, value in identifiers]
-        sightings += [Sighting(i, name, day) for i, name in ids]
-        links += [Link(*ordered(a, b), day) for k, (a, _) in enumerate(ids) for b, _ in ids[k + 1 :]]
-    return batches
+def supernode() -> Iterator[Event]:
+    """A shop's phone with customers without end."""
+    i = 0
+    while True:
+        yield 0, (("phone", "shop"), ("wechat_openid", f"w{i}"))
+        i += 1
 
 
-def measure(what: str, resolver: Resolver, batches: list[tuple[list[Sighting], list[Link]]]) -> None:
-    """Print links per second of processor time."""
-    start = process_time()
-    for sightings, links in batches:
-        resolver.add(sightings, links)
-    seconds = process_time() - start
-    number = sum(len(links) for _, links in batches)
-    print(f"{what:<28}{number:>9} links {number / seconds:>12,.0f} links/s")
+def batches(events: Iterable[Event], links: int) -> Iterator[Batch]:
+    """Evidence of the events until there are so many links."""
+    source = iter(events)
+    while links > 0:
+        batch = Batch([], [])
+        for day, identifiers in islice(source, min(BATCH, links)):
+            ids = [(identifier_id(b"bench", name, "", value), name) for name, value in identifiers]
+            batch.sightings.extend(Sighting(i, name, day) for i, name in ids)
+            batch.links.extend(
+                Link(*ordered(a, b), day) for k, (a, _) in enumerate(ids) for b, _ in ids[k + 1 :]
+            )
+        links -= len(batch.links)
+        yield batch
+
+
+def seconds(add: Callable[[Batch], object], load: Iterable[Batch]) -> float:
+    """Processor time of taking the batches in, without that of making them."""
+    total = 0.0
+    for batch in load:
+        start = process_time()
+        add(batch)
+        total += process_time() - start
+    return total
+
+
+def measure(load: str, source: Callable[[], Iterator[Event]], links: int) -> Measured:
+    """Both programs over the same fresh load."""
+    resolver, forest = Resolver(MemoryState(), RULES, 30), UnionFind()
+    by_resolver = seconds(lambda batch: resolver.add(*batch), batches(source(), links))
+    by_forest = seconds(forest.add, batches(source(), links))
+    return Measured(load, links, links / by_resolver, links / by_forest)
+
+
+def growth(source: Callable[[], Iterator[Event]], links: int) -> tuple[list[tuple[int, float]], MemoryState]:
+    """Microseconds an event costs after so many links, for steps up to `links`; and the state at the end."""
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 30)
+    window = max(BATCH, links // 50)
+    at = [n for n in (links // 100, links // 30, links // 10, links // 3, links - window) if n >= 0]
+    told, done, load = list[tuple[int, float]](), 0, batches(source(), links)
+    for start in at:
+        seconds(lambda batch: resolver.add(*batch), islice(load, max(0, (start - done)) // BATCH))
+        spent = seconds(lambda batch: resolver.add(*batch), islice(load, window // BATCH))
+        told.append((start, spent / window * 1e6))
+        done = start + window
+    return told, state
+
+
+def bytes_per_identifier(state: MemoryState) -> float:
+    """Keys and pickled values, as a state backend keeps them, by identifier."""
+    values = state.values
+    size = sum(len(key) + len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) for key, value in values.items())
+    return size / sum(key.startswith("i:") for key in values)
 
 
 def main() -> None:
-    """Measure."""
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    resolver = Resolver(MemoryState(), RULES, 30)
-    batches, shop = evidence(people(number)), evidence(supernode(number * 5))
-    measure("novel", resolver, batches)
-    measure("repeated", resolver, batches)
-    measure("novel, one shared phone", resolver, shop)
-    measure("repeated, one shared phone", resolver, shop)
+    """Measure and print; as JSON into a file where one is named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--links", type=int, default=1_000_000, help="the largest number of links")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    tenth = max(BATCH, given.links // 10)
+    loads = [
+        measure("novel", people, tenth),
+        measure("nine of ten repeated", mostly_repeated, tenth),
+        measure("one phone with all", supernode, tenth),
+    ]
+    for m in loads:
+        print(
+            f"{m.load:<22}{m.links:>10,} links {m.resolver:>10,.0f} links/s; union-find {m.union_find:>11,.0f}"
+            f" ({m.union_find / m.resolver:.1f} times)"
+        )
+    steps: dict[str, list[tuple[int, float]]] = {}
+    for name, source in (("people", people), ("one phone with all", supernode)):
+        steps[name], state = growth(source, given.links)
+        print(
+            f"{name}: µs for an event after so many links: "
+            + ", ".join(f"{n:,}: {us:.1f}" for n, us in steps[name])
+        )
+        if name == "people":
+            size = bytes_per_identifier(state)
+            print(f"state: {size:.0f} bytes for an identifier")
+        del state
+    if given.json:
+        told = {
+            "loads": [m._asdict() for m in loads],
+            "microseconds": steps,
+            "state_bytes_per_identifier": size,
+        }
+        given.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":
