@@ -332,6 +332,25 @@ def migrate(
     _say(f"applied: {', '.join(migrate(store, cluster=settings.store_cluster)) or 'nothing, all is there'}")
 
 
+KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of its own for the keyring.")]
+
+
+@app.command()
+def backup(target: Path, keys: KeysOption = None) -> None:
+    """Copy log and store of the stopped stack into a new folder, with a checksum of every file."""
+    from kintsugi.backup import backup
+
+    backup(_settings(), target, keys, _say)
+
+
+@app.command()
+def restore(source: Path, keys: KeysOption = None) -> None:
+    """Bring a backup into an empty home; the next `up` goes on from there."""
+    from kintsugi.backup import restore
+
+    restore(_settings(), source, keys, _say)
+
+
 @app.command()
 def digest(
     workspace: WorkspaceOption,
@@ -342,20 +361,6 @@ def digest(
 
     _, store = _store()
     _say(str(digest(store, workspace, date)))
-
-
-@app.command()
-def evaluate(
-    workspace: WorkspaceOption,
-    truth: Annotated[Path, typer.Option(help="CSV or Parquet: namespace, scope, value, person.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Judge the profiles by a truth: pairwise and B-cubed precision and recall, sizes, the worst errors."""
-    from kintsugi import evaluate
-
-    settings, store = _store()
-    found = evaluate.evaluate(settings, store, workspace, truth)
-    _say(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if as_json else evaluate.text(found))
 
 
 @app.command()

@@ -71,7 +71,7 @@ class Service:
             self.check[1:], env=self.environment, cwd=ROOT, capture_output=True, check=False
         ).returncode == 0  # fmt: skip
 
-    def await_health(self, seconds: float = 60) -> None:
+    def await_health(self, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
         while not self.is_healthy():
             assert self._process is not None

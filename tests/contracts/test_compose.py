@@ -165,7 +165,7 @@ def test_every_service_of_our_image_runs_by_the_file(kafka: int, tmp_path: Path)
         for each in started:
             each.await_health()
         keeper = service("keeper")
-        keeper.await_health(90)
+        keeper.await_health()
         api = service("query")
         api.await_health()
         assert {each.name for each in (*started, keeper, api)} == set(OURS)
