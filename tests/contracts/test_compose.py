@@ -170,15 +170,17 @@ def test_every_service_of_our_image_runs_by_the_file(kafka: int, tmp_path: Path)
         api.await_health()
         assert {each.name for each in (*started, keeper, api)} == set(OURS)
 
-        event = {"type": "identify", "messageId": "m1", "userId": "u1", "traits": {"phone": "13812345678"}}
+        event = {"type": "identify", "messageId": "m1", "userId": "u1", "traits": {"phone": "13987650123"}}
         sent = httpx.post(f"http://127.0.0.1:{collector}/v1/identify", json=event, auth=(write_key, ""))
         assert sent.json()["accepted"] == 1
         keeper.run("kintsugi", "wait", "--timeout", "60")
         found = httpx.post(
             f"http://127.0.0.1:{query}/v1/profiles/lookup",
-            json={"identifiers": [{"namespace": "phone", "value": "+86 138 1234 5678"}]},
+            json={"identifiers": [{"namespace": "phone", "value": "+86 139 8765 0123"}]},
             headers={"Authorization": f"Bearer {read_key}"},
         )
-        assert found.json()["items"][0]["profile"]["identifiers"]["user_id"], found.text
+        profile = found.json()["items"][0]["profile"]
+        assert profile, found.text
+        assert profile["identifiers"]["user_id"]
         assert keeper.stop(90) == 0
         assert list(home.glob("savepoints/*/*/_metadata")), keeper.told()
