@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api import answers, explain, masking, overrides, problems
+from api import answers, explain, masking, overrides, problems, scores
 from api.coalesce import Coalescer
 from api.excluded import ExcludedAnswer, excluded
 from api.identifiers import Named, SecretsOf, name
@@ -138,6 +138,7 @@ def create_app(store: Store, keys: AccessKeys, home: Path, log: Appender | None 
     app.state.query = query
     _routes(app, query)
     explain.install(app, store, keys, query.secrets_of)
+    scores.install(app, store, keys)
     overrides.install(app, store, keys, query.secrets_of, log)
     return app
 

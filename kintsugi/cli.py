@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kintsugi import explain_commands
+from kintsugi import explain_commands, score_commands
 from kintsugi.settings import Settings
 from schemas.errors import Problem
 
@@ -269,6 +269,7 @@ def _explanations(workspace: str) -> "Explanations":
 
 
 explain_commands.add(app, _explanations)
+score_commands.add(app, _store)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from schemas.ids import identifier_id
 from schemas.log_record import Generation
 from schemas.workspace import Workspace
 from scoring.profile_rules import Segment, parse_segment
-from scoring.ruleset import parse_scoring, with_segments
+from scoring.ruleset import ScoringRules, parse_scoring, with_segments
 from store.client import Store
 from store.keyring import KeyGeneration
 
@@ -212,6 +212,11 @@ def _identify(workspace: Workspace, keys: KeyGeneration, namespace: str, value: 
     if form is None:
         raise Problem("bad_rules", f"{value!r} has no normal form as {namespace}: no event can carry it.")
     return identifier_id(keys.pepper, namespace, "", form)
+
+
+def scoring_of(settings: Settings, name: str) -> ScoringRules:
+    """What scoring.yaml and the files of segments/ say now. Problem with file, line and column."""
+    return with_segments(_parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
 
 
 def _segments(settings: Settings, name: str) -> list[Segment]:

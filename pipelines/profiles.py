@@ -20,6 +20,7 @@ from pipelines.columns import (
     trait_columns,
 )
 from pipelines.generations import Ruleset
+from pipelines.journal import Journal
 from pipelines.standing import Cycle, Scores, Standing
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
 from scoring.behaviour import NEVER, behaviour, counted_by_day
@@ -65,10 +66,12 @@ class Profiles:
         self._date = date
         self._excluded = excluded
 
-    def write(self, identifiers: Sequence[str], version: int) -> None:
-        """Write the rows of every profile that holds, or held, one of the identifiers."""
+    def write(self, identifiers: Sequence[str], version: int, journal: Journal | None = None) -> None:
+        """Write the rows of every profile that holds, or held, one of the identifiers; the journal goes first."""
         members, gone = self._touched(identifiers)
         for rows in (self.rows(members, version), self._tombstones(gone, version)):
+            if journal:
+                journal.publish(rows, version)
             self._store.insert_arrow("kintsugi_store.profile_rows", rows)
 
     def _ask(self, sql: str, **external: pa.Table) -> pa.Table:

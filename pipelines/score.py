@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pipelines.generations import Ruleset, heard, open_of
+from pipelines.journal import Cause, Journal, is_needed, switched
 from pipelines.messages import Message
 from pipelines.profiles import Profiles
 from pipelines.resolve import Versions, days_of
@@ -28,7 +29,8 @@ _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 class Score:
     """The step for one workspace, without Flink.
 
-    `state` keys: `words` -> what was said of generations, `active`, `date`, `version`.
+    `state` keys: `words` -> what was said of generations, `active`, `date`, `version`, and `told`: the generation that
+    the journal follows.
     """
 
     def __init__(
@@ -52,8 +54,8 @@ class Score:
 
     # cycles -----------------------------------------------------------------------------------------------
 
-    def cycle(self, told: Iterable[tuple[str, Any]]) -> None:
-        """Compute every profile that the messages touch, for every open generation."""
+    def cycle(self, told: Iterable[tuple[str, Any]], word: str = "event") -> None:
+        """Compute every profile that the messages touch, for every open generation; `word` is why."""
         everywhere: set[str] = set()
         moved: dict[str, set[str]] = {}
         for what, body in told:
@@ -66,16 +68,21 @@ class Score:
             ids = everywhere | moved.get(generation, set())
             if self.must_reconcile:
                 ids |= self._newer(generation)
-            self._compute(generation, ruleset, sorted(ids))
+            cause = Cause(word, frozenset(moved.get(generation, ())), frozenset(everywhere))
+            self._compute(generation, ruleset, sorted(ids), cause)
         self.must_reconcile = False
 
-    def _compute(self, generation: str, ruleset: str, ids: list[str]) -> None:
+    def _compute(self, generation: str, ruleset: str, ids: list[str], cause: Cause) -> None:
         if not ids:
             return
-        writer = Profiles(self._store, self._workspace, generation, Ruleset.from_json(ruleset), self._date)
+        rules = Ruleset.from_json(ruleset)
+        writer = Profiles(self._store, self._workspace, generation, rules, self._date)
+        journal = None
+        if generation == self._state.get("told") and is_needed(rules):
+            journal = Journal(self._store, self._workspace, generation, self._date, self._now, cause)
         for start in range(0, len(ids), CHUNK):
             version = self._versions.next()
-            writer.write(ids[start : start + CHUNK], version)
+            writer.write(ids[start : start + CHUNK], version, journal)
             self._state.put("version", version)
 
     def _newer(self, generation: str) -> set[str]:
@@ -102,7 +109,7 @@ class Score:
         elif isinstance(record, log_record.Generation):
             self._generation(record)
         elif isinstance(record, log_record.Assertion):
-            self.cycle([("touched", [record.identifier])])
+            self.cycle([("touched", [record.identifier])], "assertion")
 
     def _new_date(self, date: int) -> None:
         """A day has begun: profiles that time alone changes are computed, then the date is in force."""
@@ -115,7 +122,7 @@ class Score:
                 " AND generation = {g:String} AND next_change_on <= toDate32({d:Int32})",
                 g=generation, d=date,
             )  # fmt: skip
-            self._compute(generation, ruleset, sorted(due))
+            self._compute(generation, ruleset, sorted(due), Cause("time"))
         self._point()
 
     def _generation(self, record: log_record.Generation) -> None:
@@ -148,13 +155,18 @@ class Score:
                 " AND startsWith(identifier_id, {p:String})",
                 p=prefix,
             )
-            self._compute(record.generation, record.ruleset, sorted(ids))
+            self._compute(record.generation, record.ruleset, sorted(ids), Cause("rule"))
 
     def _point(self) -> None:
         """Put the newest activated generation and the date in force, once the generation is derived."""
         active = self._state.get("active")
         if not active or active[2] not in self._open or not self._date:
             return
+        told = self._state.get("told") or ""
+        if active[2] != told:
+            version = self._versions.next()
+            switched(self._store, self._workspace, (told, active[2]), self._date, self._now(), version)
+            self._state.put("told", active[2])
         self._insert("in_force", (self._workspace, active[2], self._date, self._versions.next()))
 
     def record(self, segments: list[str]) -> None:

@@ -122,6 +122,13 @@ PROFILE_ROWS = _schema(
 )  # fmt: skip
 """Golden records."""
 
+PROFILE_CHANGES = _schema(
+    ("workspace", pa.utf8()), ("generation", pa.utf8()), ("changed_at", TIME), ("profile_id", ID),
+    ("what", pa.utf8()), ("was", pa.utf8()), ("becomes", pa.utf8()), ("cause", pa.utf8()), ("as_of", DAY),
+    ("version", pa.uint64()),
+)  # fmt: skip
+"""Journal of stages, segments and tags."""
+
 PROGRESS = _schema(("workspace", pa.utf8()), ("segment", pa.utf8()), ("recorded_at", TIME))
 """Segments whose work is done."""
 
@@ -131,6 +138,7 @@ TABLES = {
     "generations": GENERATIONS, "in_force": IN_FORCE,
     "identity_map": IDENTITY_MAP, "clusters": CLUSTERS, "excluded_identifiers": EXCLUDED_IDENTIFIERS,
     "refused_links": REFUSED_LINKS, "identity_changes": IDENTITY_CHANGES, "profile_rows": PROFILE_ROWS,
+    "profile_changes": PROFILE_CHANGES,
     "progress": PROGRESS,
 }  # fmt: skip
 

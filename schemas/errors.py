@@ -50,6 +50,7 @@ _ENTRIES = (
     ErrorCode("override_ended", 409, "The override no longer stands: it was withdrawn, or a newer one of its pair was said."),
     ErrorCode("cannot_merge", 409, "No force-links make the profiles one: a never-link forbids it, or one does not cluster."),
     ErrorCode("region_too_large", 422, "Too many identifiers hang together for an answer on demand."),
+    ErrorCode("unknown_segment", 404, "The rules in force have no segment of this name."),
     ErrorCode("unknown_workspace", 404, "There is no workspace of this name."),
     ErrorCode("bad_request", 422, "The request does not have the form that the reference describes."),
     ErrorCode("too_many_items", 422, "The request holds more items than one call may."),

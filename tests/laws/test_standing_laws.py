@@ -261,3 +261,81 @@ def test_a_worked_example(store: Store, tmp_path: Path, title: str) -> None:
         for part, is_so in zip(parts, stands, strict=True):
             if day in part:
                 assert is_so == (part[day] if isinstance(part[day], str) else set(part[day])), day
+
+
+def journal(store: Store, world: World) -> list[tuple[str, ...]]:
+    return store.query_rows(
+        "SELECT change, name, from_stage, cause, profile_id FROM kintsugi.profile_changes"
+        " WHERE workspace = {w:String} ORDER BY changed_at, change, name, cause",
+        {"w": world.name},
+    )
+
+
+def test_the_journal_says_what_changed_and_why(store: Store, tmp_path: Path) -> None:
+    scoring = """
+behaviour: {rules: [{name: form, event: Form, points: 10, decay: {window: 2d}}]}
+stages: [{name: mql, when: behaviour_score >= 20}]
+"""
+    segments = ("{name: hot, when: behaviour_score >= 10}",)
+    world = World(tmp_path, "journal", identity=IDENTITY, scoring=scoring, segments=segments)
+    u, v = sorted(world.identifier("user_id", name) for name in ("u", "v"))
+    events = [
+        {"type": "track", "event": "Form", "userId": name, "messageId": name, "timestamp": f"{day}T02:00:00Z"}
+        for name, day in (("u", "2026-11-02"), ("v", "2026-11-02"))
+    ]
+    job = LocalJob(store, world.home)
+
+    def said(*records: AnyRecord) -> list[tuple[str, ...]]:
+        known = len(journal(store, world))
+        job.run(lines(records))
+        return journal(store, world)[known:]
+
+    assert said(world.opened("g1"), world.activated("g1"), world.date("2026-11-02")) == []
+    assert {row[:4] for row in said(*world.events(events))} == {
+        ("stage", "raw", "", "event"),
+        ("enter", "hot", "", "event"),
+    }
+    merged = said(world.override("force", u, v))
+    assert sorted(row[:4] for row in merged) == [
+        ("exit", "hot", "", "merge"),
+        ("stage", "mql", "raw", "merge"),
+    ]
+    assert [row[:4] for row in said(world.said(u, "status", "sal", "2026-11-02"))] == [
+        ("stage", "sal", "mql", "assertion")
+    ]
+    split = said(world.override("none", u, v))
+    assert {row[:4] for row in split} == {("stage", "raw", "", "split"), ("enter", "hot", "", "split")}
+    assert {row[:4] for row in said(world.date("2026-11-04"))} == {("exit", "hot", "", "time")}
+    other = world.rules(IDENTITY, scoring, ["{name: cold, when: behaviour_score < 5}"])
+    assert {row[:4] for row in said(world.opened("g2", other), world.activated("g2"))} == {
+        ("enter", "cold", "", "rule")
+    }
+
+
+def test_views_count_people_by_tag_and_conversion_by_score(
+    store: Store, make: Callable[[str], World]
+) -> None:
+    chance = random.Random(9)
+    world = make("views")
+    people = [Person(f"u{n}", chance) for n in range(12)]
+    events = world.events([event for person in people for event in person.events()])
+    ids = [world.identifier("user_id", person.name) for person in people]
+    said: list[AnyRecord] = [world.said(ids[n], "tag", "vip", "2026-11-20") for n in range(3)]
+    said += [world.said(ids[0], "outcome", "won", "2026-11-20")]
+    job = LocalJob(store, world.home)
+    job.run(lines([world.opened("g1"), world.activated("g1"), world.date(str(LAST)), *events, *said]))
+    now = stored(store, world)
+    rows = store.query_rows(
+        "SELECT tag, profile_count, is_manual, given_count FROM kintsugi.tag_statistics WHERE workspace = {w:String}",
+        {"w": world.name},
+    )
+    counts = {row[0]: row[1:] for row in rows}
+    for tag in {tag for _, tags, _ in now.values() for tag in tags}:
+        assert counts[tag][0] == sum(tag in tags for _, tags, _ in now.values())
+    assert counts["manual/vip"] == counts["manual"] == (3, 1, 3)
+    assert counts["region"][0] == counts["region/east/suzhou"][0]
+    bands = store.query_rows(
+        "SELECT sum(profile_count), sum(customers) FROM kintsugi.conversion_by_score WHERE workspace = {w:String}",
+        {"w": world.name},
+    )
+    assert bands == [(12, 1 + sum(s == "customer" for i, (s, _, _) in now.items() if i != ids[0]))]

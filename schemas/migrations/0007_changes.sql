@@ -1,0 +1,106 @@
+-- What was published of where profiles stand: stages, segments, tags. A journal: true to what was said at the time, at
+-- least once, outside the digest.
+CREATE TABLE IF NOT EXISTS kintsugi_store.profile_changes (
+    workspace  LowCardinality(String) COMMENT 'Tenant',
+    generation LowCardinality(String) COMMENT 'Derivation that was in force',
+    changed_at DateTime64(6, 'UTC')   COMMENT 'When it was published',
+    profile_id String                 COMMENT 'Profile that changed',
+    what       LowCardinality(String) COMMENT 'stage, segment or tag',
+    was        String                 COMMENT 'Stage before; segment or tag that was left; empty where there was none',
+    becomes    String                 COMMENT 'Stage after; segment or tag that was entered; empty where there is none',
+    cause      LowCardinality(String) COMMENT 'event, assertion, merge, split, rule or time',
+    as_of      Date32                 COMMENT 'Date in force when it was published',
+    version    UInt64                 COMMENT 'Version of the row that says so'
+) ENGINE = ReplacingMergeTree ORDER BY (workspace, generation, changed_at, profile_id, what, was, becomes, version)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'Journal of stages, segments and tags as they were published, at least once';
+
+CREATE OR REPLACE VIEW kintsugi.profile_changes (
+    workspace  String               COMMENT 'Tenant',
+    changed_at DateTime64(6, 'UTC') COMMENT 'When it was published',
+    profile_id String               COMMENT 'Profile that changed; the id still resolves after a merge',
+    change     String               COMMENT 'stage, enter (a segment), exit (from a segment), tag (given), untag (lost)',
+    name       String               COMMENT 'Stage now, segment, or tag',
+    from_stage String               COMMENT 'For a stage: the one before; empty for a new profile',
+    cause      String               COMMENT 'event, assertion (people or the CRM), merge, split, rule (other rules) or time (decay, a window, silence)',
+    as_of      Date32               COMMENT 'Date in force when it was published',
+    ruleset    String               COMMENT 'Generation in which it happened'
+)
+COMMENT 'Journal of stages, segments and tags as they were published: at least once, what hand-over to sales listens to'
+AS
+SELECT workspace, changed_at, profile_id,
+    multiIf(what = 'stage', 'stage', what = 'segment', if(was = '', 'enter', 'exit'), if(was = '', 'tag', 'untag')) AS change,
+    if(becomes = '', was, becomes) AS name, if(what = 'stage', was, '') AS from_stage, cause, as_of, generation AS ruleset
+FROM kintsugi_store.profile_changes FINAL;
+
+CREATE OR REPLACE VIEW kintsugi.tag_statistics (
+    workspace     String  COMMENT 'Tenant',
+    tag           String  COMMENT 'Tag, or a level above tags: region/east counts whoever has any tag below it',
+    level         UInt8   COMMENT 'Levels of its name; of people''s tags the first is manual',
+    is_manual     UInt8   COMMENT '1: set by people; 0: by rules and segments',
+    profile_count UInt64  COMMENT 'Profiles that have it on the date in force',
+    share         Float64 COMMENT 'Part of all profiles, 0 to 1',
+    given_count   UInt64  COMMENT 'Times it was given, as published',
+    change_30d    Int64   COMMENT 'Given less lost, as published in the 30 days up to the date in force'
+)
+COMMENT 'People by tag, on every level of the library'
+AS
+WITH (SELECT (groupArray(workspace), groupArray(profiles)) FROM
+    (SELECT workspace, count() AS profiles FROM kintsugi_store.current_rows GROUP BY workspace)) AS totals,
+  (SELECT (groupArray(workspace), groupArray(as_of)) FROM kintsugi_store.in_force FINAL) AS dates
+SELECT workspace, tag, toUInt8(length(splitByChar('/', tag))) AS level, toUInt8(startsWith(tag, 'manual/') OR tag = 'manual') AS is_manual,
+    uniqExactIf(profile_id, kind = 'has') AS profile_count,
+    profile_count / transform(CAST(workspace, 'String'), totals.1, totals.2, toUInt64(1)) AS share,
+    countIf(kind = 'given') AS given_count,
+    toInt64(countIf(kind = 'given' AND is_recent)) - toInt64(countIf(kind = 'lost' AND is_recent)) AS change_30d
+FROM (
+    SELECT workspace, profile_id, kind, is_recent,
+        arrayJoin(arrayMap(n -> arrayStringConcat(arraySlice(splitByChar('/', full), 1, n), '/'),
+                           range(1, length(splitByChar('/', full)) + 1))) AS tag
+    FROM (
+        SELECT workspace, profile_id, 'has' AS kind, arrayJoin(tags) AS full, 0 AS is_recent FROM kintsugi_store.current_rows
+        UNION ALL
+        SELECT workspace, profile_id, if(was = '', 'given', 'lost'), if(was = '', becomes, was),
+            as_of > transform(CAST(workspace, 'String'), dates.1, dates.2, toDate32(0)) - 30
+        FROM kintsugi_store.profile_changes FINAL WHERE what = 'tag'
+    )
+)
+GROUP BY workspace, tag;
+
+CREATE OR REPLACE VIEW kintsugi.outcomes (
+    workspace  String               COMMENT 'Tenant',
+    profile_id String               COMMENT 'Profile that holds the identifier now',
+    outcome    String               COMMENT 'Name of the outcome: won, lost, ...',
+    day        Date32               COMMENT 'Day on which it holds',
+    said_at    DateTime64(6, 'UTC') COMMENT 'When it was said',
+    author     String               COMMENT 'Who said it'
+)
+COMMENT 'What came of leads, as people or the CRM said'
+AS
+SELECT a.workspace AS workspace, if(m.profile_id = '', a.identifier_id, m.profile_id) AS profile_id, a.value AS outcome,
+    a.day AS day, a.at AS said_at, a.author AS author
+FROM (SELECT * FROM kintsugi_store.assertions FINAL WHERE what = 'outcome') AS a
+LEFT JOIN (
+    SELECT workspace, identifier_id, profile_id FROM kintsugi_store.identity_map FINAL
+    WHERE (workspace, generation) IN (SELECT workspace, generation FROM kintsugi_store.in_force FINAL)
+      AND (workspace, identifier_id) IN (SELECT workspace, identifier_id FROM kintsugi_store.assertions WHERE what = 'outcome')
+) AS m ON a.workspace = m.workspace AND a.identifier_id = m.identifier_id;
+
+CREATE OR REPLACE VIEW kintsugi.conversion_by_score (
+    workspace     String  COMMENT 'Tenant',
+    score_from    Int64   COMMENT 'Band of the behaviour score on the date in force: from this to below score_from + 20',
+    profile_count UInt64  COMMENT 'Profiles in the band',
+    customers     UInt64  COMMENT 'Of these, standing at the stage customer, or with the outcome won',
+    lost          UInt64  COMMENT 'Of these, disqualified, or with the outcome lost and not won',
+    conversion    Float64 COMMENT 'customers / profile_count'
+)
+COMMENT 'Whether the score tells who buys: conversion by band of 20 points'
+AS
+SELECT p.workspace AS workspace, toInt64(floor(p.behaviour_score / 20)) * 20 AS score_from, count() AS profile_count,
+    countIf(p.stage = 'customer' OR has(o.outcomes, 'won')) AS customers,
+    countIf(p.stage = 'disqualified' OR (has(o.outcomes, 'lost') AND NOT has(o.outcomes, 'won'))) AS lost,
+    customers / profile_count AS conversion
+FROM (SELECT workspace, profile_id, behaviour_score, stage FROM kintsugi.profiles) AS p
+LEFT JOIN (SELECT workspace, profile_id, groupUniqArray(outcome) AS outcomes FROM kintsugi.outcomes GROUP BY workspace, profile_id) AS o
+    ON p.workspace = o.workspace AND p.profile_id = o.profile_id
+GROUP BY workspace, score_from;
