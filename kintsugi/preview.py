@@ -17,6 +17,7 @@ from store.client import Store
 BANDS = 10
 """Bands of a histogram, at most; those at the ends are open."""
 EXAMPLES = 5
+SCORES = ("behaviour", "identity")
 _SHOWN = 8
 """Identifiers of an example that are shown."""
 KINDS = ("unchanged", "resized", "merged", "split", "regrouped", "created", "gone")
@@ -157,6 +158,7 @@ def difference(store: Store, workspace: str, before: str, after: str) -> Preview
             ask,
         )
     )
+    stages, told = _moves(store, ask)
     return Preview(
         workspace,
         before,
@@ -164,8 +166,8 @@ def difference(store: Store, workspace: str, before: str, after: str) -> Preview
         str(as_of),
         [Change(kind, *map(int, found.get(kind, (0, 0)))) for kind in KINDS],
         Change("excluded", int(excluded.get(before, 0)), int(excluded.get(after, 0))),
-        _effects(store, ask),
-        _stages(store, ask),
+        _effects(store, ask, told),
+        stages,
         _examples(store, ask),
         digest_of(store, workspace, after),
     )
@@ -175,43 +177,49 @@ _SAME = " FROM edges INNER JOIN before AS b ON b.profile_id = p0 INNER JOIN afte
 _SAME += " WHERE kind IN ('unchanged', 'resized')"
 
 
-def _effects(store: Store, ask: Mapping[str, Any]) -> list[Effect]:
-    ((*told,),) = store.query_rows(
-        _EDGES + " SELECT countIf(a.behaviour > b.behaviour), countIf(a.behaviour < b.behaviour),"
-        " countIf(a.identity > b.identity), countIf(a.identity < b.identity)" + _SAME,
+def _moves(store: Store, ask: Mapping[str, Any]) -> tuple[list[tuple[str, str, int]], list[int]]:
+    """Profiles that stay one: (stage before, after, count) where it differs; rises and falls of both scores."""
+    rows = store.query_rows(
+        _EDGES + " SELECT b.stage, a.stage, count() AS n, countIf(a.behaviour > b.behaviour),"
+        " countIf(a.behaviour < b.behaviour), countIf(a.identity > b.identity), countIf(a.identity < b.identity)"
+        + _SAME + " GROUP BY b.stage, a.stage ORDER BY n DESC, b.stage, a.stage",
+        ask,
+    )  # fmt: skip
+    stages = [(str(before), str(after), int(count)) for before, after, count, *_ in rows if before != after]
+    return stages, [sum(int(row[3 + n]) for row in rows) for n in range(4)]
+
+
+def _effects(store: Store, ask: Mapping[str, Any], told: list[int]) -> list[Effect]:
+    """Both scores with histograms over the same bands, drawn so that outliers do not squash the rest."""
+    both = " FROM (SELECT 0 AS g, behaviour, identity FROM before UNION ALL SELECT 1, behaviour, identity FROM after)"
+    quantiles = ", ".join(f"quantileExact({q})({name})" for name in SCORES for q in (0.01, 0.99))
+    ((count, *ends),) = store.query_rows(f"{_EDGES} SELECT count(), {quantiles}{both}", ask)
+    effects = []
+    bounds = {}
+    for n, name in enumerate(SCORES):
+        low, high = int(ends[2 * n]), int(ends[2 * n + 1])
+        width = step(high - low)
+        bounds[name] = (low // width, high // width, width)
+        effects.append(Effect(name, told[2 * n], told[2 * n + 1]))
+    if not count:
+        return effects
+    bands = ", ".join(
+        f"('{name}', greatest({first}, least({last}, toInt64(floor({name} / {width})))))"
+        for name, (first, last, width) in bounds.items()
+    )
+    rows = store.query_rows(
+        f"{_EDGES} SELECT at.1, at.2, countIf(g = 0), countIf(g = 1)"
+        f" FROM (SELECT g, arrayJoin([{bands}]) AS at{both}) GROUP BY at",
         ask,
     )
-    return [
-        Effect(name, int(told[2 * n]), int(told[2 * n + 1]), _bands(store, ask, name))
-        for n, name in enumerate(("behaviour", "identity"))
-    ]
-
-
-def _bands(store: Store, ask: Mapping[str, Any], score: str) -> list[Band]:
-    """Histogram of both generations over the same bands, drawn so that outliers do not squash the rest."""
-    both = f" FROM (SELECT 0 AS g, {score} AS s FROM before UNION ALL SELECT 1, {score} FROM after)"
-    ((low, high, count),) = store.query_rows(
-        _EDGES + " SELECT quantileExact(0.01)(s), quantileExact(0.99)(s), count()" + both, ask
-    )
-    if not count:
-        return []
-    width = step(int(high) - int(low))
-    first, last = int(low) // width, int(high) // width
-    rows = store.query_rows(
-        _EDGES
-        + " SELECT greatest({first:Int64}, least({last:Int64}, toInt64(floor(s / {width:Int64})))) AS band,"
-        + " countIf(g = 0), countIf(g = 1)" + both + " GROUP BY band",
-        {**ask, "first": first, "last": last, "width": width},
-    )  # fmt: skip
-    counts = {int(band): (int(n), int(m)) for band, n, m in rows}
-    return [
-        Band(
-            None if band == first else band * width / 1000,
-            None if band == last else (band + 1) * width / 1000,
-            *counts.get(band, (0, 0)),
-        )
-        for band in range(first, last + 1)
-    ]
+    counts = {(name, int(band)): (int(n), int(m)) for name, band, n, m in rows}
+    for effect in effects:
+        first, last, width = bounds[effect.name]
+        for band in range(first, last + 1):
+            low_end = None if band == first else band * width / 1000
+            high_end = None if band == last else (band + 1) * width / 1000
+            effect.bands.append(Band(low_end, high_end, *counts.get((effect.name, band), (0, 0))))
+    return effects
 
 
 def step(span: int) -> int:
@@ -226,15 +234,6 @@ def step(span: int) -> int:
             if span < width * factor * (BANDS - 1):
                 return width * factor
         width *= 10
-
-
-def _stages(store: Store, ask: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    rows = store.query_rows(
-        _EDGES + " SELECT b.stage, a.stage, count() AS n" + _SAME
-        + " AND b.stage != a.stage GROUP BY b.stage, a.stage ORDER BY n DESC, b.stage, a.stage",
-        ask,
-    )  # fmt: skip
-    return [(str(before), str(after), int(count)) for before, after, count in rows]
 
 
 def _examples(store: Store, ask: Mapping[str, Any]) -> list[Example]:
