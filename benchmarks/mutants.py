@@ -31,18 +31,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60
 """A mutant whose tests use more processor time loops: it counts as killed."""
-_LAWS = ["tests/laws/test_identity_function.py", "tests/laws/test_identity_order.py"]
-_LAWS += ["tests/laws/test_identity_stateful.py"]
+_UNIT = "tests/unit/identity/"
+_FOUND = _UNIT + "test_found_by_mutants.py"
+_LAWS = [f"tests/laws/test_identity_{name}.py" for name in ("function", "order", "stateful")]
 _TESTS = {
-    "identity.normalize": ["tests/unit/identity_normalize"],
-    "identity.quality": ["tests/unit/identity/test_quality.py"],
-    "identity.explain": ["tests/unit/identity/test_identity_explain.py"],
-    "identity.rules": ["tests/unit/identity/test_identity_rules.py", *_LAWS],
-    "identity": [
-        "tests/unit/identity/test_identity_incremental.py",
-        "tests/unit/identity/test_identity_stories.py",
-        *_LAWS,
-    ],
+    "identity.normalize": [_FOUND, "tests/unit/identity_normalize"],
+    "identity.quality": [_FOUND, _UNIT + "test_quality.py"],
+    "identity.explain": [_FOUND, _UNIT + "test_identity_explain.py"],
+    "identity.rules": [_UNIT + "test_identity_rules.py", *_LAWS],
+    "identity": [_FOUND, _UNIT + "test_identity_incremental.py", _UNIT + "test_identity_stories.py", *_LAWS],
 }
 """Tests that answer for a module; the longest name that fits."""
 _OPERATORS: dict[type[ast.AST], type[Any]] = {
