@@ -4,6 +4,7 @@ Everything comes the way of all events, through the job's own steps; the last da
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,22 @@ def filled_store(home: Path, events: int = 900) -> Iterator[Filled]:
         job = LocalJob(store, home, seed=1)
         job.clock = now
         job.run(lines(records))
+        ended = threading.Event()
+        follower = threading.Thread(target=_follow, args=(job, home / "log", ended))
+        follower.start()
         access = {"KINTSUGI_STORE_URL": store.settings.url, "KINTSUGI_STORE_PASSWORD": store.settings.token}
         env = {name: value for name, value in os.environ.items() if not name.startswith("KINTSUGI_")}
-        yield Filled(store, world, {**env, **access, "KINTSUGI_HOME": str(home)})
+        try:
+            yield Filled(store, world, {**env, **access, "KINTSUGI_HOME": str(home)})
+        finally:
+            ended.set()
+            follower.join()
+
+
+def _follow(job: LocalJob, log: Path, ended: threading.Event) -> None:
+    """Take up what is written to the directory log from now on, segment by segment, as the job does."""
+    done: set[Path] = set()
+    while not ended.wait(0.1):
+        for path in sorted(set(log.glob("live/*/*/*.log")) - done):
+            job.run(path.read_bytes().splitlines())
+            done.add(path)
