@@ -77,7 +77,7 @@ class Service:
             assert self._process is not None
             assert self._process.poll() is None, f"{self.name} ended: {self.told()}"
             assert time.monotonic() < deadline, f"{self.name} is not healthy: {self.told()}"
-            time.sleep(0.2)
+            time.sleep(1.0)  # each look is a process
 
     def told(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]

@@ -146,6 +146,7 @@ def test_every_service_of_our_image_runs_by_the_file(kafka: int, tmp_path: Path)
         places = Places({
             **common, "127.0.0.1:8081": f"127.0.0.1:{rest}", "rest.port: 8081": f"rest.port: {rest}", "6123": str(rpc),
             "6124": str(blob), "9249": str(_free_ports(1)[0]), "address: jobmanager": "address: 127.0.0.1",
+            "env.java.opts.all: ": "env.java.opts.all: -XX:TieredStopAtLevel=1 -XX:+UseSerialGC ",  # starts quicker
             "/etc/kintsugi/flink": str(conf), "clickhouse:8123": endpoint.url.removeprefix("http://"),
         })  # fmt: skip
         shutil.copytree(DOCKER / "flink", conf)
@@ -181,6 +182,6 @@ def test_every_service_of_our_image_runs_by_the_file(kafka: int, tmp_path: Path)
         )
         profile = found.json()["items"][0]["profile"]
         assert profile, found.text
-        assert profile["identifiers"]["user_id"]
+        assert {each["namespace"] for each in profile["identifiers"]} == {"phone", "user_id"}
         assert keeper.stop(90) == 0
         assert list(home.glob("savepoints/*/*/_metadata")), keeper.told()
