@@ -5,6 +5,7 @@ ledger counts the events of the identifiers that the profile holds now, up to th
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -28,6 +29,7 @@ from scoring.ruleset import ScoringRules
 from store.client import Store
 
 _EPOCH = date(1970, 1, 1)
+_HITS = HITS.set(3, pa.field("day", pa.int32())).append(pa.field("distinct_key", pa.utf8()))
 _RULESET = """
 SELECT JSONExtractRaw(ruleset, 'scoring') FROM kintsugi_store.generations FINAL
 WHERE workspace = {w:String} AND generation = {g:String}"""
@@ -141,7 +143,8 @@ class Scores:
         active = self._store.query_arrow(active_days_select(*where), external={"touched": touched})
         columns = (hits[name].to_pylist() for name in ("rule", "event_id"))
         days = hits["day"].cast(pa.int32()).to_pylist()
-        told = [Hit(*row) for row in zip(*columns, days, hits["amount"].to_pylist(), strict=True)]
+        rest = (hits[name].to_pylist() for name in ("amount", "distinct_key"))
+        told = [Hit(*row) for row in zip(*columns, days, *rest, strict=True)]
         return (
             found,
             self._rules(workspace, found.in_force.generation),
@@ -177,12 +180,8 @@ def _line(line: Line) -> RuleLine:
 
 def _next_change(hits: list[Hit], active: set[int], rules: ScoringRules, ledger: Ledger) -> NextChange | None:
     """The next day on which a window or silence changes the points, seen from the day of the ledger."""
-    rows = [
-        {"profile": 0, "rule": h.rule, "event_id": h.event_id, "day": h.day, "amount": h.amount}
-        for h in hits
-        if h.day <= ledger.date
-    ]
-    table = pa.Table.from_pylist(rows, HITS.set(3, pa.field("day", pa.int32()))).cast(HITS)
+    rows = [{"profile": 0, **asdict(hit)} for hit in hits if hit.day <= ledger.date]
+    table = pa.Table.from_pylist(rows, _HITS)
     last = max((day for day in active if day <= ledger.date), default=NEVER)
     change = int(behaviour(table, np.array([last], np.int32), rules, ledger.date).next_change_on[0])
     if change == NEVER:

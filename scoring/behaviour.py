@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from schemas.arrow import PROFILE_ROWS
 from scoring.caps import counted
 from scoring.decay import decayed, table_of
-from scoring.ruleset import INACTIVITY, BehaviourRule, Inactivity, ScoringRules
+from scoring.ruleset import INACTIVITY, Inactivity, ScoringRules
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -34,7 +34,10 @@ HITS = pa.schema(
         ("amount", pa.int64()),
     ]
 )
-"""Distinct hits whose subject is in the profile; `profile` is an index from 0, amounts are raw points."""
+"""Distinct hits whose subject is in the profile; `profile` is an index from 0, amounts are raw points.
+
+One more column, `distinct_key`, is needed where a rule counts once per value.
+"""
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,39 @@ def counted_by_day(hits: pa.Table, rules: ScoringRules, date: int) -> list[DayPo
 
     Caps fill in the order of days, so what a day gives is the same for every later date. O(hits log hits).
     """
-    of_rule, profiles, days, amounts = _sorted(hits, [rule.name for rule in rules.behaviour], date)
-    bounds = np.searchsorted(of_rule, np.arange(len(rules.behaviour) + 1))
-    found = []
+    names = [rule.name for rule in rules.behaviour]
+    table = _sorted(hits, names, date)
+    of_rule, profiles, days, amounts = (
+        table[name].to_numpy().astype(np.int32 if name == "profile" else np.int64)
+        for name in ("rule", "profile", "day", "amount")
+    )
+    bounds = np.searchsorted(of_rule, np.arange(len(names) + 1))
     for index, rule in enumerate(rules.behaviour):
         here = slice(bounds[index], bounds[index + 1])
-        found.append(DayPoints(*_by_day(profiles[here], days[here], amounts[here], rule)))
-    return found
+        if rule.once_per:
+            keys = table["distinct_key"].slice(here.start, here.stop - here.start)
+            codes = keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+            amounts[here] = np.where(is_first(profiles[here], codes), amounts[here], 0)
+        amounts[here] = counted(profiles[here], days[here], amounts[here], rule.caps)
+    for group in rules.groups:
+        members = [n for n, rule in enumerate(rules.behaviour) if rule.group == group.name]
+        rows = np.flatnonzero(np.isin(of_rule, members))
+        events = table["event_id"].combine_chunks().take(pa.array(rows))
+        rank = pc.rank(events, tiebreaker="dense").to_numpy()
+        rows = rows[np.lexsort((of_rule[rows], rank, days[rows], profiles[rows]))]
+        amounts[rows] = counted(profiles[rows], days[rows], amounts[rows], group.caps)
+    slices = [slice(*bounds[index : index + 2]) for index in range(len(names))]
+    return [DayPoints(*_by_day(profiles[here], days[here], amounts[here])) for here in slices]
+
+
+def is_first(profile: Int32s, key: Int64s) -> npt.NDArray[np.bool_]:
+    """Whether each row is the first of its profile and key; rows sorted by profile."""
+    order = np.lexsort((key, profile))
+    new = np.ones(len(key), bool)
+    new[1:] = (profile[order][1:] != profile[order][:-1]) | (key[order][1:] != key[order][:-1])
+    first = np.empty(len(key), bool)
+    first[order] = new
+    return first
 
 
 def behaviour(
@@ -176,32 +205,28 @@ def inactivity(last_active_day: Int64s, rules: Inactivity, date: int) -> tuple[I
     return points, np.where((times >= most) | (last_active_day == NEVER), NEVER, change)
 
 
-def _sorted(hits: pa.Table, names: list[str], date: int) -> tuple[Int64s, Int32s, Int64s, Int64s]:
-    """Rule index, profile, day, amount of the hits up to the date, by (rule, profile, day, event_id)."""
+def _sorted(hits: pa.Table, names: list[str], date: int) -> pa.Table:
+    """Hits up to the date with the index of their rule, by (rule, profile, day, event_id)."""
     rule = pc.index_in(pc.cast(hits["rule"], pa.utf8()), pa.array(names, pa.utf8()))
-    table = pa.table(
-        {
-            "rule": rule,
-            "profile": hits["profile"],
-            "day": pc.cast(hits["day"], pa.int32()),
-            "event_id": hits["event_id"],
-            "amount": hits["amount"],
-        }
-    )
+    columns = {
+        "rule": rule,
+        "profile": hits["profile"],
+        "day": pc.cast(hits["day"], pa.int32()),
+        "event_id": hits["event_id"],
+        "amount": hits["amount"],
+    }
+    if "distinct_key" in hits.column_names:
+        columns["distinct_key"] = hits["distinct_key"]
+    table = pa.table(columns)
     table = table.filter((pc.field("day") <= date) & pc.field("rule").is_valid())
     keys = [(name, "ascending") for name in ("rule", "profile", "day", "event_id")]
-    table = table.take(pc.sort_indices(table, sort_keys=keys))
-    columns = [table[name].to_numpy() for name in ("rule", "profile", "day", "amount")]
-    return columns[0].astype(np.int64), columns[1], columns[2].astype(np.int64), columns[3]
+    return table.take(pc.sort_indices(table, sort_keys=keys))
 
 
-def _by_day(
-    profile: Int32s, day: Int64s, amount: Int64s, rule: BehaviourRule
-) -> tuple[Int32s, Int64s, Int64s]:
-    """Counted points of a rule by profile and day, sorted so; input sorted by (profile, day, event_id)."""
+def _by_day(profile: Int32s, day: Int64s, amount: Int64s) -> tuple[Int32s, Int64s, Int64s]:
+    """Sums by profile and day, sorted so, as is the input."""
     if not len(profile):
         return profile, day, amount
-    amount = counted(profile, day, amount, rule.caps)
     starts = np.flatnonzero(np.r_[True, (profile[1:] != profile[:-1]) | (day[1:] != day[:-1])])
     return profile[starts], day[starts], np.add.reduceat(amount, starts)
 

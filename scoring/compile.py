@@ -5,7 +5,7 @@ history agree by construction; it raises no error whatever the events hold; it r
 many rules there are. An event of a robot matches no rule, every other event matches `*` with amount 0.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from scoring.ruleset import ACTIVITY, ScoringRules
@@ -65,17 +65,28 @@ def hits_select(generation: str, scoring: ScoringRules, identity: Usability, sou
     """
     names = [ACTIVITY, *(rule.name for rule in scoring.behaviour)]
     amounts = [0, *(rule.points for rule in scoring.behaviour)]
+    numbered = list(enumerate(scoring.behaviour, start=2))
+    varying = {f"amount_{i}": (i, rule.amount_sql()) for i, rule in numbered if rule.times}
+    keyed = {f"key_{i}": (i, rule.key_sql()) for i, rule in numbered if rule.once_per}
+    values = "".join(f", {sql} AS {name}" for name, (_, sql) in (varying | keyed).items())
     matches = [f"if({rule.condition_sql()}, {i}, 0)" for i, rule in enumerate(scoring.behaviour, start=2)]
     matched = f"arrayFilter(r -> r > 0, [toUInt16(1), {', '.join(matches)}])" if matches else "[toUInt16(1)]"
     return f"""SELECT workspace, {quote(generation)} AS generation, arrayJoin(usable) AS identifier_id,
     {array(names)}[rule_index] AS rule, event_id, occurred_at, day,
-    toInt64({array(amounts)}[rule_index]) AS amount, '' AS distinct_key, usable AS identifiers
+    {_by_rule(varying, f"toInt64({array(amounts)}[rule_index])")} AS amount,
+    {_by_rule(keyed, "''")} AS distinct_key, usable AS identifiers
 FROM (
     SELECT workspace, event_id, occurred_at, day, {usable_sql(identity)} AS usable,
-        arrayJoin({matched}) AS rule_index
+        arrayJoin({matched}) AS rule_index{values}
     FROM {source}
     WHERE is_robot = 0
 )"""
+
+
+def _by_rule(columns: Mapping[str, tuple[int, str]], otherwise: str) -> str:
+    """Expression: the column of the rule at hand, where it has one of its own."""
+    choices = "".join(f"rule_index = {index}, {name}, " for name, (index, _) in columns.items())
+    return f"multiIf({choices}{otherwise})" if choices else otherwise
 
 
 def when_select(exprs: Sequence[str], source: str) -> str:

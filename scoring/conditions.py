@@ -54,14 +54,27 @@ def profile_condition(text: str, decides: Level) -> Condition:
 
 @lru_cache(maxsize=4096)
 def _compile(text: str, columns: tuple[ConditionColumn, ...]) -> Condition:
-    tree = _parse(text)
     checker = _Checker(columns)
-    checked = checker.visit(tree)
+    checked = checker.visit(_parse(text))
     if checked.type != "boolean":
         raise _refused(f"a condition must be true or false, this is {_article(checked.type)}")
     return Condition(
         text, f"ifNull({checked.sql}, 0)", frozenset(checker.named), frozenset(checker.thresholds)
     )
+
+
+@lru_cache(maxsize=1024)
+def event_value(text: str, kind: Literal["number", "text"]) -> str:
+    """SQL of a number (null where there is none, never nan) or a text of one event.
+
+    Raises Problem `bad_condition` when the expression is of another type.
+    """
+    checked = _Checker(EVENT_COLUMNS).visit(_parse(text))
+    if checked.type != kind:
+        raise _refused(f"{_article(kind)} is needed, this is {_article(checked.type)}")
+    if kind == "text":
+        return checked.sql
+    return f"if(isNaN(ifNull({checked.sql}, nan)), NULL, toNullable({checked.sql}))"
 
 
 def _parse(text: str) -> Any:

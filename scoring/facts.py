@@ -22,8 +22,11 @@ MOMENTS = "moment String, profile_id String, until Date32"
 def facts_select(
     workspace: str, generation: str, date: int, touched: str = "touched", excluded: str = ""
 ) -> str:
-    """Hits of scoring rules: `profile_id`, `rule`, `event_id`, `day` (Date32), `amount` (raw points)."""
-    return f"""SELECT t.profile_id AS profile_id, rule, event_id, hit_day AS day, amount
+    """Hits of scoring rules.
+
+    `profile_id`, `rule`, `event_id`, `day` (Date32), `amount` (raw points), `distinct_key`.
+    """
+    return f"""SELECT t.profile_id AS profile_id, rule, event_id, hit_day AS day, amount, distinct_key
 FROM ({_hits(workspace, generation, f"rule != {quote(ACTIVITY)}", touched, excluded)}) AS h
 INNER JOIN {touched} AS t ON h.identifier_id = t.identifier_id
 WHERE hit_day <= {day_literal(date)}"""
@@ -142,7 +145,7 @@ def _hits(workspace: str, generation: str, which: str, touched: str, excluded: s
     """Hits of touched subjects, copies folded: identifier_id, rule, event_id, hit_at, hit_day, amount."""
     return f"""
     SELECT identifier_id, rule, event_id, min(occurred_at) AS hit_at, min(day) AS hit_day,
-        any(amount) AS amount
+        any(amount) AS amount, any(distinct_key) AS distinct_key
     FROM kintsugi_store.rule_hits
     WHERE workspace = {quote(workspace)} AND generation = {quote(generation)} AND {which}
       AND identifier_id IN (SELECT identifier_id FROM {touched})

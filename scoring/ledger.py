@@ -11,7 +11,7 @@ import numpy as np
 from scoring.behaviour import NEVER, inactivity
 from scoring.caps import counted
 from scoring.decay import SCALE, decayed_total, table_of
-from scoring.ruleset import INACTIVITY, BehaviourRule, ScoringRules
+from scoring.ruleset import INACTIVITY, BehaviourRule, Cap, ScoringRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Hit:
     event_id: str
     day: int
     amount: int
+    distinct_key: str = ""
+    """What a rule that counts once per value compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,11 @@ def explain(hits: Collection[Hit], active_days: Collection[int], rules: ScoringR
 
     What lies after the date is left out, so one read answers for any date.
     """
-    lines = []
     until = sorted((hit for hit in hits if hit.day <= date), key=lambda hit: (hit.day, hit.event_id))
+    left = _counted(until, rules)
+    lines = []
     for rule in rules.behaviour:
-        own = [hit for hit in until if hit.rule == rule.name]
+        own = [(hit, n) for hit, n in zip(until, left, strict=True) if hit.rule == rule.name]
         if own:
             lines.append(_line(rule, own, date))
     last = max((day for day in active_days if day <= date), default=NEVER)
@@ -74,10 +77,37 @@ def explain(hits: Collection[Hit], active_days: Collection[int], rules: ScoringR
     return Ledger(date, tuple(lines))
 
 
-def _line(rule: BehaviourRule, hits: Sequence[Hit], date: int) -> Line:
-    days, amounts = (np.array([getattr(h, name) for h in hits], np.int64) for name in ("day", "amount"))
-    left = counted(np.zeros(len(hits), np.int32), days, amounts, rule.caps).tolist()
-    parts = tuple(Part(h, n, _weight(rule, date - h.day)) for h, n in zip(hits, left, strict=True))
+def _counted(hits: Sequence[Hit], rules: ScoringRules) -> list[int]:
+    """What caps leave of each hit; hits by (day, event_id)."""
+    place = {rule.name: n for n, rule in enumerate(rules.behaviour)}
+    left = [hit.amount for hit in hits]
+
+    def cap(rows: list[int], caps: Sequence[Cap]) -> None:
+        day, amount = (
+            np.array(part, np.int64) for part in ([hits[n].day for n in rows], [left[n] for n in rows])
+        )
+        for n, points in zip(
+            rows, counted(np.zeros(len(rows), np.int32), day, amount, caps).tolist(), strict=True
+        ):
+            left[n] = points
+
+    for rule in rules.behaviour:
+        own = [n for n, hit in enumerate(hits) if hit.rule == rule.name]
+        seen: set[str] = set()
+        for n in own if rule.once_per else ():
+            left[n] = 0 if hits[n].distinct_key in seen else left[n]
+            seen.add(hits[n].distinct_key)
+        cap(own, rule.caps)
+    for group in rules.groups:
+        inside = {rule.name for rule in rules.behaviour if rule.group == group.name}
+        rows = [n for n, hit in enumerate(hits) if hit.rule in inside]
+        rows.sort(key=lambda n: (hits[n].day, hits[n].event_id, place[hits[n].rule]))
+        cap(rows, group.caps)
+    return left
+
+
+def _line(rule: BehaviourRule, hits: Sequence[tuple[Hit, int]], date: int) -> Line:
+    parts = tuple(Part(hit, left, _weight(rule, date - hit.day)) for hit, left in hits)
     table = table_of(rule.decay)
     if table:
         return Line(rule.name, decayed_total([(p.counted, date - p.hit.day) for p in parts], table), parts)

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import yaml
 
 from schemas.condition_columns import Level
 from schemas.errors import Problem
-from scoring.conditions import event_condition, profile_condition, suggestion
+from scoring.conditions import event_condition, event_value, profile_condition, suggestion
 
 MAX_CHARACTERS = 262_144
 MAX_DEPTH = 20
@@ -127,6 +127,15 @@ class Place:
                 profile_condition(text, decides)
             else:
                 event_condition(text)
+        except Problem as problem:
+            raise Problem("bad_rules", problem.detail, self.pointer) from problem
+        return text
+
+    def value(self, kind: Literal["number", "text"]) -> str:
+        """Text of an expression over an event that compiles to a number or a text."""
+        text = self.text().strip()
+        try:
+            event_value(text, kind)
         except Problem as problem:
             raise Problem("bad_rules", problem.detail, self.pointer) from problem
         return text

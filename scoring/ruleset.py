@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from schemas.errors import Problem
-from scoring.conditions import event_condition, profile_condition
+from scoring.conditions import event_condition, event_value, profile_condition
 from scoring.profile_rules import (
     Segment,
     Stages,
@@ -73,11 +73,44 @@ class BehaviourRule:
     caps: tuple[Cap, ...]
     """In the order in which they apply: day, week, lifetime; in a period count before points."""
     decay: Decay
+    times: str = ""
+    """Expression of a number that the points are multiplied by; an event without one does not match."""
+    least: int = 0
+    most: int = 0
+    """Bounds of a hit's points with `times`, in thousandths, of magnitude."""
+    once_per: str = ""
+    """Expression of a text: of the events that share its value only the first counts."""
+    group: str = ""
+    """Group whose caps apply after the rule's own."""
 
     def condition_sql(self) -> str:
         """SQL over one row of `events`: 1 where the event matches, 0 elsewhere."""
-        same_event = f"event = {quote(self.event)}"
-        return f"{same_event} AND {event_condition(self.where).sql}" if self.where else same_event
+        terms = [f"event = {quote(self.event)}"]
+        if self.where:
+            terms.append(event_condition(self.where).sql)
+        if self.times:
+            terms.append(f"isNotNull({event_value(self.times, 'number')})")
+        return " AND ".join(terms)
+
+    def amount_sql(self) -> str:
+        """SQL over one row of `events` that matches: raw points in thousandths, Int64."""
+        if not self.times:
+            return f"toInt64({self.points})"
+        value = f"ifNull({event_value(self.times, 'number')}, 0) * {abs(self.points)}"
+        bounded = f"toInt64(round(least(greatest({value}, {self.least}.), {self.most}.)))"
+        return f"-{bounded}" if self.points < 0 else bounded
+
+    def key_sql(self) -> str:
+        """SQL over one row of `events`: what `once_per` compares."""
+        return event_value(self.once_per, "text") if self.once_per else "''"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules whose hits together fill the same caps, after the caps of each rule."""
+
+    name: str
+    caps: tuple[Cap, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +150,7 @@ class ScoringRules:
     tags: tuple[TagRule, ...] = ()
     segments: tuple[Segment, ...] = ()
     """By name; they come from files of their own."""
+    groups: tuple[Group, ...] = ()
 
     @property
     def rule_count(self) -> int:
@@ -154,6 +188,10 @@ def _from_fields(fields: dict[str, Any]) -> ScoringRules:
         stages=stages_from(fields.get("stages")),
         tags=tuple(TagRule(**rule) for rule in fields.get("tags", ())),
         segments=tuple(Segment(**rule) for rule in fields.get("segments", ())),
+        groups=tuple(
+            Group(group["name"], tuple(Cap(**cap) for cap in group["caps"]))
+            for group in fields.get("groups", ())
+        ),
     )
 
 
@@ -170,16 +208,18 @@ def parse_scoring(text: str) -> ScoringRules:
     behaviour: tuple[BehaviourRule, ...] = ()
     identity: tuple[IdentityRule, ...] = ()
     inactivity = None
+    groups: tuple[Group, ...] = ()
     if "behaviour" in fields:
-        parts = fields["behaviour"].fields(("rules", "inactivity"))
+        parts = fields["behaviour"].fields(("rules", "groups", "inactivity"))
         behaviour = _rules(parts.get("rules"), _behaviour_rule)
+        groups = _groups(parts.get("groups"), fields["behaviour"], behaviour)
         inactivity = _inactivity(parts["inactivity"]) if "inactivity" in parts else None
     if "identity" in fields:
         parts = fields["identity"].fields(("rules",))
         identity = _rules(parts.get("rules"), _identity_rule)
     stages = parse_stages(fields["stages"]) if "stages" in fields else None
     tags = parse_tags(fields["tags"]) if "tags" in fields else ()
-    return ScoringRules(behaviour, inactivity, identity, stages, tags)
+    return ScoringRules(behaviour, inactivity, identity, stages, tags, groups=groups)
 
 
 def with_segments(rules: ScoringRules, segments: Sequence[Segment]) -> ScoringRules:
@@ -205,8 +245,11 @@ def _rules(place: Place | None, read_rule: Callable[[Place], _Rule]) -> tuple[_R
 
 
 def _behaviour_rule(place: Place) -> BehaviourRule:
-    known = ("name", "event", "where", "points", "cap", "decay")
+    known = ("name", "event", "where", "points", "times", "between", "once_per", "cap", "group", "decay")
     fields = place.fields(known, needed=("name", "event", "points"))
+    if ("times" in fields) != ("between" in fields):
+        place.refuse("times and between stand together: points that vary need a least and a most")
+    least, most = _bounds(fields["between"]) if "between" in fields else (0, 0)
     where = fields["where"].condition() if "where" in fields else ""
     return BehaviourRule(
         name=_name(fields["name"]),
@@ -215,7 +258,39 @@ def _behaviour_rule(place: Place) -> BehaviourRule:
         points=_points(fields["points"]),
         caps=_caps(fields["cap"]) if "cap" in fields else (),
         decay=_decay(fields["decay"]) if "decay" in fields else Decay("none"),
+        times=fields["times"].value("number") if "times" in fields else "",
+        least=least,
+        most=most,
+        once_per=fields["once_per"].value("text") if "once_per" in fields else "",
+        group=fields["group"].name() if "group" in fields else "",
     )
+
+
+def _bounds(place: Place) -> tuple[int, int]:
+    """Least and most points of a hit, of magnitude."""
+    bounds = [item.thousandths(MAX_POINTS) for item in place.items()]
+    if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] or not bounds[1]:
+        place.refuse("between is [least, most] points of a hit, not below 0 also for negative points")
+    return bounds[0], bounds[1]
+
+
+def _groups(
+    place: Place | None, behaviour_place: Place, rules: tuple[BehaviourRule, ...]
+) -> tuple[Group, ...]:
+    """Groups with their caps; the rules of one either all give or all take points."""
+    groups: dict[str, Group] = {}
+    for item in place.items() if place else ():
+        fields = item.fields(("name", "cap"), needed=("name", "cap"))
+        group = Group(fields["name"].name(), _caps(fields["cap"]))
+        if group.name in groups:
+            item.refuse(f"there is another group {group.name}")
+        if len({rule.points > 0 for rule in rules if rule.group == group.name}) > 1:
+            item.refuse(f"rules of group {group.name} both give and take points")
+        groups[group.name] = group
+    for rule in rules:
+        if rule.group and rule.group not in groups:
+            behaviour_place.refuse(f"rule {rule.name} is in a group {rule.group} that is not declared")
+    return tuple(groups[name] for name in sorted(groups))
 
 
 def _identity_rule(place: Place) -> IdentityRule:

@@ -12,7 +12,7 @@ from scoring.behaviour import HITS, counted_by_day
 from scoring.crossings import ScoreDays, keys_of, of_keys
 from scoring.ledger import Hit, explain
 from scoring.profile_rules import StageRule, Stages
-from scoring.ruleset import BehaviourRule, Cap, Decay, Inactivity, ScoringRules
+from scoring.ruleset import BehaviourRule, Cap, Decay, Group, Inactivity, ScoringRules
 from scoring.stages import Status, stage_histories
 
 FIRST, LAST = 20_000, 20_060
@@ -23,7 +23,12 @@ RULES = (
     BehaviourRule("line", "E", "", 3_000, (), Decay("linear", 20)),
     BehaviourRule("against", "E", "", -6_000, (), Decay("half_life", 7)),
     BehaviourRule("lapse", "E", "", -1_000, (), Decay("linear", 5)),
+    BehaviourRule(
+        "once", "E", "", 3_500, (Cap("points", 9_000, "week"),), Decay("none"), once_per="k", group="g"
+    ),
+    BehaviourRule("more", "E", "", 2_500, (), Decay("half_life", 5), once_per="k", group="g"),
 )
+GROUPS = (Group("g", (Cap("count", 4, "week"), Cap("points", 12_000, "lifetime"))),)
 hit_lists = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from([r.name for r in RULES]), st.integers(FIRST, LAST)),
     max_size=12,
@@ -32,24 +37,37 @@ rule_sets = st.builds(
     ScoringRules,
     st.lists(st.sampled_from(RULES), min_size=1, unique=True).map(tuple),
     st.sampled_from([None, Inactivity(4, -1_000, 3, -2_500), Inactivity(10, -3_000, 0, -3_000)]),
+    groups=st.sampled_from([(), GROUPS]),
 )
 
 
 def score_days(hits: Sequence[tuple[int, str, int]], rules: ScoringRules, date: int) -> tuple[ScoreDays, Any]:
     """The score of two profiles by day, and by the ledger: [profile](day)."""
-    rows = [
-        {"profile": who, "rule": rule, "event_id": f"{n:02}", "day": day, "amount": amount}
+    rows: list[dict[str, Any]] = [
+        {
+            "profile": who,
+            "rule": rule,
+            "event_id": f"{n:02}",
+            "day": day,
+            "amount": amount,
+            "distinct_key": f"{n % 3}",
+        }
         for n, (who, rule, day) in enumerate(hits)
         for amount in [next(r.points for r in RULES if r.name == rule)]
     ]
-    schema = HITS.set(HITS.get_field_index("day"), pa.field("day", pa.int32()))
-    table = pa.Table.from_pylist(rows, schema=schema).cast(HITS)
+    keyed = HITS.append(pa.field("distinct_key", pa.utf8()))
+    schema = keyed.set(HITS.get_field_index("day"), pa.field("day", pa.int32()))
+    table = pa.Table.from_pylist(rows, schema=schema).cast(keyed)
     active = sorted({(who, day) for who, _, day in hits if day <= date})
     keys = keys_of(np.array([w for w, _ in active], np.int64), np.array([d for _, d in active], np.int64))
     days = ScoreDays(counted_by_day(table, rules, date), keys, rules, 2, date)
 
     def by_ledger(who: int, day: int) -> int:
-        own = [Hit(r["rule"], r["event_id"], r["day"], r["amount"]) for r in rows if r["profile"] == who]  # type: ignore[arg-type]
+        own = [
+            Hit(r["rule"], r["event_id"], r["day"], r["amount"], r["distinct_key"])
+            for r in rows
+            if r["profile"] == who
+        ]
         return explain(own, {hit.day for hit in own}, rules, day).score
 
     return days, by_ledger

@@ -89,6 +89,7 @@ def computed(engine: Engine, rules: ScoringRules, on: int) -> tuple[int, date | 
         facts["event_id"].to_pylist(),
         days_of,
         facts["amount"].to_pylist(),
+        facts["distinct_key"].to_pylist(),
         strict=True,
     )
     ledger = explain([Hit(*row) for row in rows], [] if last == NEVER else [last], rules, on)
