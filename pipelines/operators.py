@@ -5,7 +5,7 @@ Not in `job.py`, since what is defined in the script that Flink's driver runs wo
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ class ScoreStep(KeyedProcessFunction):
             self._steps[workspace] = Score(workspace, self._store, state, self._versions, now=now), state
         return self._steps[workspace]
 
-    def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> None:
+    def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Sequence[Message]:
         message = Message(*value)
         workspace = message.key
         step, state = self._step(workspace)
@@ -165,16 +165,18 @@ class ScoreStep(KeyedProcessFunction):
             self._cycle(workspace)
             step.control(message)
             state.flush()
-            return
+            return ()  # in process mode Flink iterates over what comes back, None is not enough
         self._touched.add((message.what, message.body))
         if workspace not in self._waiting:
             self._waiting.add(workspace)
             ctx.timer_service().register_processing_time_timer(
                 ctx.timer_service().current_processing_time() + self._pause_ms
             )
+        return ()
 
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> None:
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Sequence[Message]:
         self._cycle(ctx.get_current_key())
+        return ()
 
     def _cycle(self, workspace: str) -> None:
         told = list(self._touched.get() or ())
