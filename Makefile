@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test lint bench soak lock clean
+.PHONY: install demo test lint bench soak mutants lock clean
 
 # Create the virtual environment from the locked, hashed requirements (after checking that the machine can hold it).
 install: $(READY)
@@ -42,6 +42,10 @@ bench: install
 # The heavy runs at full size: many kills, many events; hours rather than minutes.
 soak: install
 	KINTSUGI_SOAK=1 $(RUN)/python -m pytest tests/stack tests/faults --timeout 3600
+
+# Small wrongs done to identity/, and which of them its tests do not notice (ten minutes; SECONDS=60 for a glance).
+mutants: install
+	nice $(RUN)/python -m benchmarks.mutants --seconds $(if $(SECONDS),$(SECONDS),600)
 
 # Compile requirements.txt anew from pyproject.toml (needs uv).
 lock:
