@@ -165,7 +165,7 @@ def _differences(settings: Settings, name: str, generation: str) -> list[str]:
             found.append(f"{name}: workspace.yaml differs from the key generation in force; see the docs")
         if rules.check(settings, name).generation != generation:
             found.append(
-                f"{name}: the rules files differ from what is in force: `kintsugi rules apply -w {name}`"
+                f"{name}: the rules files differ from what is in force: `kintsugi rules preview -w {name}`"
             )
         return found
     except Problem as problem:
