@@ -18,7 +18,9 @@ class ErrorCode:
 
 _ENTRIES = (
     # what makes a whole request unreadable
-    ErrorCode("bad_json", 400, "The body is not one JSON value in UTF-8; the offset says where reading stopped."),
+    ErrorCode(
+        "bad_json", 400, "The body is not one JSON value in UTF-8; the offset says where reading stopped."
+    ),
     ErrorCode("bad_encoding", 400, "The body does not decompress as its Content-Encoding says."),
     ErrorCode("body_too_large", 413, "The body is over the size cap, as sent or once decompressed."),
     ErrorCode("unknown_key", 401, "No workspace has this key, or it was revoked."),
@@ -29,7 +31,9 @@ _ENTRIES = (
     ErrorCode("missing_type", 422, "The event has no type and the path does not give one."),
     ErrorCode("unknown_type", 422, "The type is none of track, identify, page, screen, group, alias."),
     ErrorCode("missing_field", 422, "A field that this type of event needs is absent."),
-    ErrorCode("missing_identity", 422, "The event carries no identifier: no userId, anonymousId or externalIds."),
+    ErrorCode(
+        "missing_identity", 422, "The event carries no identifier: no userId, anonymousId or externalIds."
+    ),
     ErrorCode("wrong_type", 422, "A field has a type that the table of coercions does not admit."),
     ErrorCode("too_deep", 422, "The event is nested deeper than 32 levels."),
     ErrorCode("too_many_keys", 422, "The event holds more than 1,000 keys."),
@@ -41,14 +45,24 @@ _ENTRIES = (
     ErrorCode("batch_too_long", 422, "The batch holds more than 2,500 events; this one is beyond."),
     ErrorCode("bad_timestamp", 422, "The timestamp is not ISO 8601."),
     ErrorCode("ts_out_of_range", 422, "The event time lies before 1970 or after 2099."),
-    ErrorCode("unknown_namespace", 422, "An identifier names a namespace that the workspace does not declare."),
+    ErrorCode(
+        "unknown_namespace", 422, "An identifier names a namespace that the workspace does not declare."
+    ),
     ErrorCode("missing_scope", 422, "The namespace is scoped and the identifier gives no scope."),
     ErrorCode("corrupt_record", 422, "A log record does not match its checksum or its format."),
     # the query API and the command line
     ErrorCode("unknown_profile", 404, "No identifier with this id was ever seen in the workspace."),
-    ErrorCode("unknown_override", 404, "No override of this id is recorded in the workspace; a new one takes a moment."),
-    ErrorCode("override_ended", 409, "The override no longer stands: it was withdrawn, or a newer one of its pair was said."),
-    ErrorCode("cannot_merge", 409, "No force-links make the profiles one: a never-link forbids it, or one does not cluster."),
+    ErrorCode("unknown_override", 404, "No override of this id is recorded; a new one takes a moment."),
+    ErrorCode(
+        "override_ended",
+        409,
+        "The override no longer stands: withdrawn, or followed by a newer one of its pair.",
+    ),
+    ErrorCode(
+        "cannot_merge",
+        409,
+        "Force-links cannot make them one: a never-link forbids it, or one does not cluster.",
+    ),
     ErrorCode("region_too_large", 422, "Too many identifiers hang together for an answer on demand."),
     ErrorCode("unknown_segment", 404, "The rules in force have no segment of this name."),
     ErrorCode("unknown_workspace", 404, "There is no workspace of this name."),
@@ -62,7 +76,7 @@ _ENTRIES = (
 ERRORS = {entry.name: entry for entry in _ENTRIES}
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - named for the fact, as its field `code` is
     """A refusal with a stable code; `pointer` is a JSON pointer or `line:column`, `detail` a sentence for people.
 
     Raised at the borders only (collector, query API, command line, rules files); inside, refused data is data.

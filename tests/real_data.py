@@ -60,8 +60,9 @@ def orders() -> pd.DataFrame:
 
 def order_events(found: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Each invoice as an `Order Completed` event of its customer."""
-    for row in found.itertuples():
+    columns = (found[name].tolist() for name in ("customer_id", "invoice_no", "at", "pence"))
+    for customer, invoice, at, pence in zip(*columns, strict=True):
         yield {
-            "type": "track", "event": "Order Completed", "userId": str(row.customer_id), "messageId": row.invoice_no,
-            "timestamp": f"{row.at:%Y-%m-%dT%H:%M:%S}Z", "properties": {"revenue": row.pence / 100},
+            "type": "track", "event": "Order Completed", "userId": str(customer), "messageId": invoice,
+            "timestamp": f"{at:%Y-%m-%dT%H:%M:%S}Z", "properties": {"revenue": pence / 100},
         }  # fmt: skip

@@ -33,7 +33,8 @@ SCORING = """
 behaviour:
   rules:
     - {name: pages, event: Page Viewed, points: 2, cap: {points: 6, per: day}, decay: {half_life: 14d}}
-    - {name: webinar, event: Webinar Joined, where: "number(properties['minutes']) > 9", points: 20, decay: {window: 5d}}
+    - {name: webinar, event: Webinar Joined, where: "number(properties['minutes']) > 9", points: 20,
+       decay: {window: 5d}}
     - {name: forms, event: Form Submitted, points: 15, cap: {points: 30, per: lifetime}}
   inactivity: {after: 4d, points: -5, every: 2d, floor: -20}
 identity:

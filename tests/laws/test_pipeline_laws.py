@@ -25,7 +25,12 @@ def messy_events(seed: int, count: int = EVENTS) -> list[dict[str, Any]]:
 
 
 def records_of(world: World, events: list[dict[str, Any]]) -> list[AnyRecord]:
-    control = [world.opened("g1"), world.activated("g1"), world.date("2026-11-10"), world.date(DATE)]
+    control: list[AnyRecord] = [
+        world.opened("g1"),
+        world.activated("g1"),
+        world.date("2026-11-10"),
+        world.date(DATE),
+    ]
     return [*control, *world.events(events)]
 
 
@@ -106,7 +111,12 @@ def test_rules_applied_to_history_equal_rules_from_the_start(world: World, in_or
     other = world.rules("namespaces: [{name: email}, {name: phone}]", "behaviour: {rules: []}")
     events = world.events(messy_events(7))
     half = len(events) // 2
-    first = [world.opened("g0", other), world.activated("g0"), world.date(DATE), *events[:half]]
+    first: list[AnyRecord] = [
+        world.opened("g0", other),
+        world.activated("g0"),
+        world.date(DATE),
+        *events[:half],
+    ]
     with running_store(world.home / "retroactive") as store:
         job = LocalJob(store, world.home)
         job.run(lines(first))

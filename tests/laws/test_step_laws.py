@@ -29,7 +29,7 @@ def new_world(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
     return lambda **rules: World(home, f"step-{next(numbers)}", **rules)
 
 
-def page(number: int, day: str = "2026-11-19", **ids: Any) -> dict[str, Any]:
+def page(number: int, *, day: str = "2026-11-19", **ids: Any) -> dict[str, Any]:
     return {
         "type": "page",
         "messageId": f"m{number}",
@@ -54,8 +54,8 @@ def profiles(store: Store, world: World) -> dict[str, dict[str, Any]]:
 
 def test_a_duplicate_event_counts_once(store: Store, new_world: MakeWorld) -> None:
     world = new_world()
-    same = {"userId": "u1", "properties": {"b": 1, "a": {"y": [1, 2], "x": None}}}
-    again = {
+    same: dict[str, Any] = {"userId": "u1", "properties": {"b": 1, "a": {"y": [1, 2], "x": None}}}
+    again: dict[str, Any] = {
         "properties": {"a": {"x": None, "y": [1, 2]}, "b": 1},
         "userId": "u1",
         "sentAt": "2026-11-19T03:00:01Z",
@@ -186,7 +186,7 @@ def test_a_restore_repairs_what_a_dead_attempt_wrote(store: Store, new_world: Ma
     )
     late, early = (u1, a, 20_770), (u2, a, 20_760)
 
-    dead = resolver(store, world, job.resolves[world.name]._state)  # type: ignore[arg-type]
+    dead = resolver(store, world, job.resolves[world.name]._state)
     for message in evidence(world, late):
         list(dead.on(message))
 

@@ -81,8 +81,8 @@ def test_orders_count_and_score_as_pandas_says(stack: Stack) -> None:
     def orders_of(which: "pd.Series[bool]") -> "pd.Series[int]":
         return found[which].groupby("customer_id", observed=True).size().reindex(everyone, fill_value=0)
 
-    score = by_day.groupby(level=0, observed=True).sum().reindex(everyone)
-    score = score + (orders_of(found.pence >= 50_000) * 10).clip(upper=35) - orders_of(found.pence < 0) * 2.5
+    points = by_day.groupby(level=0, observed=True).sum().reindex(everyone)
+    score = points + (orders_of(found.pence >= 50_000) * 10).clip(upper=35) - orders_of(found.pence < 0) * 2.5
     expected = pd.DataFrame({"score": score, "orders": found.groupby("customer_id", observed=True).size()})
     expected.index = [world.identifier("user_id", str(customer)) for customer in expected.index]
     assert len(rows) == len(expected) == found.customer_id.nunique()

@@ -5,7 +5,15 @@ import importlib
 
 import pytest
 
-MODULES = ["arrow_types", "keyring", "migrate", "overrides", "endpoint.encoding", "endpoint.faults", "endpoint.request"]
+MODULES = [
+    "arrow_types",
+    "keyring",
+    "migrate",
+    "overrides",
+    "endpoint.encoding",
+    "endpoint.faults",
+    "endpoint.request",
+]
 
 
 @pytest.mark.parametrize("name", [*MODULES, "endpoint.statement"])
