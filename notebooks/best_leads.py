@@ -47,7 +47,7 @@ assert (total - shown[total.index]).abs().max() < 0.001, "a ledger does not add 
 alt.Chart(ledger.assign(lead=ledger.profile_id.str[:8])).mark_bar().encode(
     x=alt.X("points", stack="zero"),
     y=alt.Y("lead", sort=[profile[:8] for profile in leads.profile_id], title=None),
-    color=alt.Color("rule", title=None),
+    color=alt.Color("rule", title=None, scale=alt.Scale(scheme="tableau20")),
     row=alt.Row("score", title=None),
 ).properties(width=560, height=180, title="What the scores of the ten are made of").resolve_scale(
     x="independent"

@@ -73,7 +73,8 @@ edges = pd.DataFrame(
         for end in (link.a, link.b)
     ]
 )
-plain = {"x": alt.X("x", axis=None), "y": alt.Y("y", axis=None)}
+room = alt.Scale(domain=[-1.4, 1.4])
+plain = {"x": alt.X("x", axis=None, scale=room), "y": alt.Y("y", axis=None, scale=room)}
 lines = (
     alt.Chart(edges)
     .mark_line(color="#999")

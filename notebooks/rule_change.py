@@ -78,15 +78,20 @@ bands = pd.DataFrame(
         for name, people in (("in force", band.before), ("candidate", band.after))
     ]
 )  # fmt: skip
-alt.Chart(bands).mark_bar().encode(
-    x=alt.X("band", sort=alt.EncodingSortField("from"), title=None),
-    y=alt.Y("people", title="people"),
-    xOffset=alt.XOffset("rules", sort=["in force", "candidate"]),
-    color=alt.Color("rules", title=None),
-    row=alt.Row("score", title=None),
-).properties(
-    width=560, height=140, title="Scores under the rules in force and under the candidate"
-).resolve_scale(x="independent")
+alt.vconcat(
+    *(
+        alt.Chart(bands[bands.score == score], title=f"{score} score")
+        .mark_bar()
+        .encode(
+            x=alt.X("band", sort=alt.EncodingSortField("from"), title=None, axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("people"),
+            xOffset=alt.XOffset("rules", sort=["in force", "candidate"]),
+            color=alt.Color("rules", title=None, sort=["in force", "candidate"]),
+        )
+        .properties(width=640, height=140)
+        for score in bands.score.unique()
+    )
+)
 
 # %% [markdown]
 # ## Who would move
