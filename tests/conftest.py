@@ -1,6 +1,8 @@
 """Fixtures that several folders of tests share."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +26,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.down()
+
+
+_SECONDS: dict[str, float] = defaultdict(float)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count set-up, call and tear-down to the folder of the test."""
+    path = Path(report.nodeid.split("::")[0])
+    _SECONDS[path.parts[1] if len(path.parts) > 2 else path.stem] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The suite says where its time went."""
+    if len(_SECONDS) > 1:
+        parts = (
+            f"{name} {seconds:.0f} s" for name, seconds in sorted(_SECONDS.items(), key=lambda part: -part[1])
+        )
+        terminalreporter.write_line("time by folder: " + ", ".join(parts))
