@@ -337,7 +337,10 @@ KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of its o
 
 
 @app.command()
-def backup(target: Path, keys: KeysOption = None) -> None:
+def backup(
+    target: Annotated[Path, typer.Argument(help="Folder to make; it must not be there yet.")],
+    keys: KeysOption = None,
+) -> None:
     """Copy log and store of the stopped stack into a new folder, with a checksum of every file."""
     from kintsugi.backup import backup
 
@@ -345,7 +348,10 @@ def backup(target: Path, keys: KeysOption = None) -> None:
 
 
 @app.command()
-def restore(source: Path, keys: KeysOption = None) -> None:
+def restore(
+    source: Annotated[Path, typer.Argument(help="Folder that `backup` made.")],
+    keys: KeysOption = None,
+) -> None:
     """Bring a backup into an empty home; the next `up` goes on from there."""
     from kintsugi.backup import restore
 

@@ -73,7 +73,7 @@ edges = pd.DataFrame(
         for end in (link.a, link.b)
     ]
 )
-room = alt.Scale(domain=[-1.4, 1.4])
+room = alt.Scale(padding=70, zero=False, nice=False)
 plain = {"x": alt.X("x", axis=None, scale=room), "y": alt.Y("y", axis=None, scale=room)}
 lines = (
     alt.Chart(edges)
