@@ -338,7 +338,7 @@ KeysOption = Annotated[Path | None, typer.Option("--keys", help="Folder of its o
 
 @app.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="Folder to make; it must not be there yet.")],
+    target: Annotated[Path, typer.Argument(help="Folder to fill; nothing may lie in it yet.")],
     keys: KeysOption = None,
 ) -> None:
     """Copy log and store of the stopped stack into a new folder, with a checksum of every file."""
