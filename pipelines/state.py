@@ -4,7 +4,6 @@ Invariant: the cache belongs to one attempt and one key, holds only what Flink's
 to write, and is flushed before an element is done; so every checkpoint sees all of it.
 """
 
-import pickle
 from typing import Any
 
 CACHE_LIMIT = 500_000
@@ -12,7 +11,7 @@ _ABSENT = object()
 
 
 class FlinkState:
-    """`get`, `put`, `delete` over a MapState[str, bytes] of one key."""
+    """`get`, `put`, `delete` over a MapState of one key, whose values Flink pickles."""
 
     def __init__(self, map_state: Any) -> None:
         self._map = map_state
@@ -23,8 +22,7 @@ class FlinkState:
         """Value of the key, or None."""
         value = self._cache.get(key, _ABSENT)
         if value is _ABSENT:
-            data = self._map.get(key)
-            value = self._cache[key] = None if data is None else pickle.loads(data)  # noqa: S301 our own state
+            value = self._cache[key] = self._map.get(key)
         return value
 
     def put(self, key: str, value: Any) -> None:
@@ -44,13 +42,13 @@ class FlinkState:
             self._cache.pop(key, None)
 
     def flush(self) -> None:
-        """Write what changed; called at the end of every element."""
-        for key in self._dirty:
-            value = self._cache[key]
-            if value is None:
-                self._map.remove(key)
-            else:
-                self._map.put(key, pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+        """Write what changed, all in one call; called at the end of every element."""
+        changed = {key: self._cache[key] for key in self._dirty}
+        present = {key: value for key, value in changed.items() if value is not None}
+        if present:
+            self._map.put_all(present)
+        for key in changed.keys() - present.keys():
+            self._map.remove(key)
         self._dirty.clear()
         if len(self._cache) > CACHE_LIMIT:
             self._cache.clear()
