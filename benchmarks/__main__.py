@@ -156,7 +156,8 @@ def lookups(stack: Stack, rate: int, event_rate: int, seconds: float) -> dict[st
     ids = [
         row[0]
         for row in stack.store.query_rows(
-            "SELECT profile_id FROM kintsugi_store.profile_rows FINAL WHERE workspace = 'throughput' AND is_tombstone = 0 LIMIT 5000"
+            "SELECT profile_id FROM kintsugi_store.profile_rows FINAL"
+            " WHERE workspace = 'throughput' AND is_tombstone = 0 LIMIT 5000"
         )
     ]
     headers = {"Authorization": f"Bearer {stack.read_keys[name]}"}
