@@ -18,15 +18,21 @@ def problems(folder: Path) -> list[str]:
     """What stands against an installation in `folder`, one line each with the remedy."""
     found = []
     if sys.version_info[:2] not in VERSIONS:
-        found.append(f"Python {sys.version.split()[0]} cannot run Flink's wheels: use make PYTHON=/path/to/python3.11")
+        found.append(
+            f"Python {sys.version.split()[0]} cannot run Flink's wheels: use make PYTHON=/path/to/python3.11"
+        )
     if find_spec("venv") is None or find_spec("ensurepip") is None:
-        found.append("this Python lacks venv: install the package python3-venv (Debian, Ubuntu) or another Python")
+        found.append(
+            "this Python lacks venv: install the package python3-venv (Debian, Ubuntu) or another Python"
+        )
     free = shutil.disk_usage(folder).free / 1e9
     if free < DISK_GB:
         found.append(f"{free:.1f} GB of disk are free, {DISK_GB} are needed: free some, or clone elsewhere")
     memory = memory_gb()
     if memory is not None and memory < MEMORY_GB:
-        found.append(f"{memory:.1f} GB of memory, {MEMORY_GB} are needed: close something, or use a larger machine")
+        found.append(
+            f"{memory:.1f} GB of memory, {MEMORY_GB} are needed: close something, or use a larger machine"
+        )
     return found
 
 
