@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -21,7 +21,6 @@ from kintsugi.calendar import now_us
 from schemas.errors import Problem
 from store.client import Store
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROWS = pa.schema(
     {
         "workspace": pa.utf8(), "ran_at": pa.timestamp("us", "UTC"), "suite": pa.utf8(), "expectation": pa.utf8(),
@@ -70,10 +69,11 @@ def run(
         source = context.data_sources.add_sql("store", connection_string=_sqlalchemy_url(access))
         found: list[Result] = []
         try:
+            in_force = _in_force(source)
             for workspace in workspaces:
-                ran_at = now or _EPOCH.fromtimestamp(now_us() / 1e6, UTC)
-                suites = [make(Scope(workspace, ran_at)) for make in SUITES]
-                for suite in suites:
+                ran_at = now or datetime.fromtimestamp(now_us() / 1e6, UTC)
+                scope = Scope(workspace, ran_at, *in_force.get(workspace, ("", date(1970, 1, 1))))
+                for suite in [make(scope) for make in SUITES]:
                     if only in ("", suite.name):
                         found += _of_suite(gx, source, suite, workspace, ran_at)
         finally:
@@ -81,6 +81,15 @@ def run(
     if only and not found:
         raise Problem("bad_request", f"There is no suite {only}.")
     return found
+
+
+def _in_force(source: Any) -> dict[str, tuple[str, date]]:
+    """Generation and date in force by workspace."""
+    with source.get_engine().connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT workspace, generation, as_of FROM kintsugi_store.in_force FINAL"
+        )
+        return {workspace: (generation, as_of) for workspace, generation, as_of in rows}
 
 
 def _of_suite(gx: Any, source: Any, suite: Any, workspace: str, ran_at: datetime) -> list[Result]:

@@ -5,7 +5,7 @@ says what is true of good data. Statements contain neither `%` nor braces, which
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from string import Template
 
 import great_expectations.expectations as gxe
@@ -22,18 +22,20 @@ class Scope:
     workspace: str
     now: datetime
     """In UTC."""
+    generation: str
+    """In force; empty before the first one."""
+    as_of: date
+    """The date in force."""
 
     def sql(self, text: str) -> str:
         """`text` with $workspace, $generation and $as_of (those in force), $now and $settled filled in."""
-        workspace = f"'{self.workspace}'"
         now = f"toDateTime64('{self.now:%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
-        in_force = f"(SELECT {{}} FROM kintsugi_store.in_force FINAL WHERE workspace = {workspace})"
         return Template(text).substitute(
-            workspace=workspace,
+            workspace=f"'{self.workspace}'",
             now=now,
             settled=f"({now} - INTERVAL {SETTLING_SECONDS} SECOND)",
-            generation=in_force.format("generation"),
-            as_of=in_force.format("as_of"),
+            generation=f"'{self.generation}'",
+            as_of=f"toDate32('{self.as_of}')",
         )
 
 

@@ -29,7 +29,7 @@ def events_of(seed: int, count: int) -> list[Event]:
     return [event for batch in journeys(seed, count, date(2026, 11, 1), 20) for event in batch.events]
 
 
-def filled(store: Store, home: Path, name: str, fault: Fault, seed: int = 5, count: int = 450) -> str:
+def filled(store: Store, home: Path, name: str, fault: Fault, seed: int = 5, count: int = 300) -> str:
     """A workspace after events with this fault have taken the way of all events."""
     texts = [(DEMO / file).read_text() for file in ("workspace.yaml", "identity.yaml", "scoring.yaml")]
     world = World(home, name, *texts)
@@ -38,7 +38,7 @@ def filled(store: Store, home: Path, name: str, fault: Fault, seed: int = 5, cou
         world.activated("g1"),
         *(world.date(day) for day in fault.dates),
     ]
-    records = world.events(fault.events(events_of(seed, count)), received_at=fault.received_at)
+    records = world.events(fault.events(events_of(seed, count)), 150, received_at=fault.received_at)
     carried = records[: len(records) // 2] if fault.stall else records
     job = LocalJob(store, home, seed=seed)
     job.run(lines([*control, *carried]))
