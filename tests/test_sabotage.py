@@ -26,6 +26,7 @@ class Sabotage(NamedTuple):
 
 
 STEPS = "tests/laws/test_step_laws.py::"
+ORACLE = "tests/laws/test_identity_function.py::test_it_equals_the_oracle"
 SABOTAGES = [
     Sabotage(
         "deduplication off", "pipelines/normalize.py",
@@ -83,7 +84,52 @@ SABOTAGES = [
         "rank reversed", "identity/rules.py",
         "return (weaker.strength, -last if weaker.rule.keep == \"latest\" else first, a, b)",
         "return (-weaker.strength, -last if weaker.rule.keep == \"latest\" else first, a, b)",
-        "tests/laws/test_identity_function.py::test_it_equals_the_oracle",
+        ORACLE,
+    ),
+    Sabotage(
+        "sharing one too early", "identity/clusters.py",
+        "if number > rules.facts(kinds[identifier]).rule.shared_above[namespace]:",
+        "if number >= rules.facts(kinds[identifier]).rule.shared_above[namespace]:", ORACLE,
+    ),
+    Sabotage(
+        "an expired link counts a day longer", "identity/clusters.py",
+        "if expires is None or date < expires:", "if expires is None or date <= expires:", ORACLE,
+    ),
+    Sabotage(
+        "evidence of later days counts", "identity/clusters.py",
+        "if day <= date and a != b:", "if a != b:", ORACLE,
+    ),
+    Sabotage(
+        "profiles named by the smallest id", "identity/clusters.py",
+        "founding = {i: (first_seen[i], rules.facts(kinds[i]).strength, i) for i in units}",
+        "founding = {i: (0, 0, i) for i in units}", ORACLE,
+    ),
+    Sabotage(
+        "never-links ignored", "identity/clusters.py",
+        "forest = _Forest(units, nevers, limits)", "forest = _Forest(units, [], limits)", ORACLE,
+    ),
+    Sabotage(
+        "force-links after links", "identity/clusters.py",
+        "    for a, b in forces:\n        forest.force(a, b)\n    for at, a, b in links:\n",
+        "    links = [*links]\n    for at, a, b in links:\n        forest.link(a, b, at)\n    for a, b in forces:\n"
+        "        forest.force(a, b)\n    for at, a, b in links:\n",
+        ORACLE,
+    ),
+    Sabotage(
+        "limits ignored", "identity/clusters.py",
+        "if self._limits.broken(counts) is None:", "if counts is not None:", ORACLE,
+    ),
+    Sabotage(
+        "blocked neighbours make an identifier shared", "identity/clusters.py",
+        "if a in excluded or b in excluded:", "if a in excluded and b in excluded:", ORACLE,
+    ),
+    Sabotage(
+        "a device keeps its first owner", "identity/rules.py",
+        "-last if weaker.rule.keep == \"latest\" else first", "first", ORACLE,
+    ),
+    Sabotage(
+        "the resolver lets no link expire", "identity/batch.py",
+        "self._look_again(a, b, what)", "pass", "tests/laws/test_identity_order.py",
     ),
 ]  # fmt: skip
 
