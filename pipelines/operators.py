@@ -125,7 +125,7 @@ class ResolveStep(KeyedProcessFunction):
     def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Iterator[Message]:
         message = Message(*value)
         if message.key not in self._steps:
-            state = FlinkState(self._map)
+            state = FlinkState(self._map, in_bulk=self._config["mode"] == "thread")
             step = Resolve(
                 message.key, self._store, state, self._versions, self._config["slots"],
                 check=self._config["check"], now=now,
@@ -153,7 +153,7 @@ class ScoreStep(KeyedProcessFunction):
 
     def _step(self, workspace: str) -> tuple[Score, FlinkState]:
         if workspace not in self._steps:
-            state = FlinkState(self._map)
+            state = FlinkState(self._map, in_bulk=self._config["mode"] == "thread")
             self._steps[workspace] = Score(workspace, self._store, state, self._versions, now=now), state
         return self._steps[workspace]
 

@@ -13,8 +13,10 @@ _ABSENT = object()
 class FlinkState:
     """`get`, `put`, `delete` over a MapState of one key, whose values Flink pickles."""
 
-    def __init__(self, map_state: Any) -> None:
+    def __init__(self, map_state: Any, *, in_bulk: bool) -> None:
+        """`in_bulk`: write with one call; in process mode PyFlink 2.2's `put_all` fails on every dict."""
         self._map = map_state
+        self._in_bulk = in_bulk
         self._cache: dict[str, Any] = {}
         self._dirty: set[str] = set()
 
@@ -42,11 +44,14 @@ class FlinkState:
             self._cache.pop(key, None)
 
     def flush(self) -> None:
-        """Write what changed, all in one call; called at the end of every element."""
+        """Write what changed; called at the end of every element."""
         changed = {key: self._cache[key] for key in self._dirty}
         present = {key: value for key, value in changed.items() if value is not None}
-        if present:
+        if present and self._in_bulk:
             self._map.put_all(present)
+        elif present:
+            for key, value in present.items():
+                self._map.put(key, value)
         for key in changed.keys() - present.keys():
             self._map.remove(key)
         self._dirty.clear()
