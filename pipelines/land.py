@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipelines.generations import Ruleset, Words, heard, open_of
 from pipelines.messages import Message, by_workspace, unpack
 from schemas import arrow, log_record
+from schemas.ids import prefixes
 from scoring.compile import hits_select
 from store.client import Store
 from store.overrides import days_of
@@ -95,10 +96,7 @@ class Land:
         count = self._store.query_rows(
             "SELECT count() FROM kintsugi_store.events WHERE workspace = {w:String}", {"w": workspace}
         )[0][0]
-        digits = 0
-        while count > FILL_EVENTS << (4 * digits):
-            digits += 1
-        for prefix in [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]:
+        for prefix in prefixes(count, FILL_EVENTS):
             source = (
                 "(SELECT * FROM kintsugi_store.events WHERE workspace = {w:String}"
                 " AND startsWith(event_id, {prefix:String}))"

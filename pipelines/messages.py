@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas import arrow
 
@@ -50,8 +51,6 @@ def unpack(bodies: list[dict[str, bytes]]) -> dict[str, pa.Table]:
 
 def by_workspace(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     """The rows of each workspace."""
-    import pyarrow.compute as pc
-
     names = table["workspace"].unique().to_pylist()
     for name in names:
         yield name, table if len(names) == 1 else table.filter(pc.equal(table["workspace"], name))

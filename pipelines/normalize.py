@@ -28,6 +28,7 @@ from identity.normalize import (
 )
 from pipelines.messages import Message, pack
 from schemas import log_record
+from schemas.admission import MAX_IDENTIFIERS
 from schemas.errors import Problem
 from schemas.events import Event, event_name, event_time, is_robot
 from schemas.ids import event_id, identifier_id, reject_id
@@ -38,7 +39,6 @@ from store.keyring import KeyGeneration
 
 MEMORY_LIMIT = 2_000_000
 """Entries of the sent-memory; when it is full it is emptied, which costs repeats and nothing else."""
-MAX_IDENTIFIERS = 16
 SYSTEM_WORKSPACE = "system"
 """Holds what belongs to no workspace: lines of the log that cannot be read."""
 _DAY = 86_400_000_000

@@ -15,6 +15,7 @@ from identity.incremental import Changes, IdentityRow, Resolver
 from pipelines.generations import Ruleset, Words, heard, open_of
 from pipelines.messages import Message
 from schemas import arrow, log_record
+from schemas.ids import prefixes
 from store.client import Store
 from store.overrides import days_of, override_of, overrides_of
 
@@ -170,11 +171,8 @@ class Resolve:
         """Derive the map of all stored evidence, in slices by identifier; idempotent over what is already told."""
         resolver = self._resolvers[generation]
         count = self._query("SELECT count() FROM kintsugi_store.links WHERE workspace = {w:String}")[0][0]
-        digits = 0
-        while count > BUILD_LINKS << (4 * digits):
-            digits += 1
-        prefixes = [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]
-        for prefix in prefixes:
+        slices = prefixes(count, BUILD_LINKS)
+        for prefix in slices:
             rows = self._query(
                 "SELECT DISTINCT identifier_id, kind, toInt32(day) FROM kintsugi_store.sightings"
                 " WHERE workspace = {w:String} AND startsWith(identifier_id, {p:String})",
@@ -182,7 +180,7 @@ class Resolve:
             )
             for _ in self._publish(generation, resolver.add([Sighting(*row) for row in rows], [], [])):
                 pass
-        for prefix in prefixes:
+        for prefix in slices:
             rows = self._query(
                 "SELECT DISTINCT a, b, toInt32(day) FROM kintsugi_store.links"
                 " WHERE workspace = {w:String} AND startsWith(a, {p:String})",

@@ -15,6 +15,7 @@ from pipelines.messages import Message
 from pipelines.profiles import Profiles
 from pipelines.resolve import Versions, days_of
 from schemas import arrow, log_record
+from schemas.ids import prefixes
 from scoring.decay import weights
 from store.client import Store
 
@@ -146,10 +147,7 @@ class Score:
             "SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}",
             {"w": self._workspace},
         )[0][0]
-        digits = 0
-        while count > _PREPARE << (4 * digits):
-            digits += 1
-        for prefix in [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]:
+        for prefix in prefixes(count, _PREPARE):
             ids = self._ids(
                 "SELECT identifier_id FROM kintsugi_store.identifiers WHERE workspace = {w:String}"
                 " AND startsWith(identifier_id, {p:String})",
