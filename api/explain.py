@@ -154,10 +154,9 @@ class Explainer:
         days: dict[Pair, list[int | None]] = {}
         for a, b, day in region.links:
             days.setdefault((a, b), []).append(day)
-        pairs = [ordered(o.a, o.b) for o in obstacles]
-        seen = [days.get(pair, [None]) for pair in pairs]
+        seen = [days.get(ordered(o.a, o.b), [None]) for o in obstacles]
         steps = self._describe.steps(
-            [Step(*pair, on[0], on[-1], False) for pair, on in zip(pairs, seen, strict=True)]
+            [Step(o.a, o.b, on[0], on[-1], False) for o, on in zip(obstacles, seen, strict=True)]
         )
         said = {o.blocker: ordered(*o.blocker.split()) for o in obstacles if o.reason == "never_link"}
         nevers = self._describe.overrides(said.values())

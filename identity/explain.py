@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
 
 class Obstacle(NamedTuple):
-    """What keeps two identifiers apart.
+    """What keeps two identifiers apart; of a pair, `a` comes first on the way asked about.
 
     | `reason`                | `a`–`b`                          | `blocker` |
     |-------------------------|----------------------------------|-----------|
@@ -94,9 +94,8 @@ def _obstacles(path: list[str], assignment: Assignment) -> list[Obstacle]:
             around = path[max(n - 1, 0)], path[min(n + 1, len(path) - 1)]
             found.append(Obstacle(excluded[identifier], identifier, *around))
         elif n and path[n - 1] not in excluded and of[path[n - 1]] != of[identifier]:
-            pair = ordered(path[n - 1], identifier)
-            refusal = assignment.refused.get(pair)
-            found.append(Obstacle(*(refusal or ("expired", "")), *pair))
+            refusal = assignment.refused.get(ordered(path[n - 1], identifier))
+            found.append(Obstacle(*(refusal or ("expired", "")), path[n - 1], identifier))
     return found
 
 
