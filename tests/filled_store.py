@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kintsugi.demo_data import journeys
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.stores import running_store
 from tests.worlds import World, lines
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Self
 
+from pipelines.local_job import LocalJob
 from pipelines.log import Mark
 from schemas.log_record import AnyRecord, Trailer, encode
-from tests.local_job import LocalJob
 
 
 class LocalLog:

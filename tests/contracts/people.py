@@ -15,10 +15,10 @@ from fastapi import FastAPI
 
 from api.keys import AccessKeys, create_key
 from api.query import create_app
+from pipelines.local_job import LocalJob
 from pipelines.log import LogSettings, open_log
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.worlds import RECEIVED_AT, World, lines
 
 DATE = "2026-11-20"

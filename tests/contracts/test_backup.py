@@ -8,11 +8,11 @@ import pytest
 from kintsugi.backup import backup, restore
 from kintsugi.digest import digest
 from kintsugi.settings import Settings
+from pipelines.local_job import LocalJob
 from pipelines.log import LogSettings, open_log
 from schemas.errors import Problem
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.stores import running_endpoint, running_store
 from tests.worlds import World
 

@@ -13,11 +13,11 @@ from api.query import create_app
 from api.scores import Scores
 from kintsugi.score_commands import picture
 from kintsugi.segments import judge
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from scoring.profile_rules import Segment
 from store.client import Store
 from tests.contracts.test_query_api import serving
-from tests.local_job import LocalJob
 from tests.worlds import World, lines
 
 DATE = "2026-11-20"

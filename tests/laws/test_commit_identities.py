@@ -15,8 +15,8 @@ from benchmarks import commits
 from benchmarks.commits import Commits, identifier
 from identity.incremental import MemoryState, Resolver
 from identity.quality import quality
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
-from tests.local_job import LocalJob
 from tests.oracle import Truth, oracle
 from tests.stores import running_store
 from tests.worlds import World, lines

@@ -10,9 +10,9 @@ import pytest
 
 from kintsugi.demo_data import journeys
 from kintsugi.digest import Digest, digest
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.stores import running_store
 from tests.worlds import World, lines
 

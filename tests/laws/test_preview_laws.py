@@ -12,11 +12,11 @@ from kintsugi.digest import digest, digest_of
 from kintsugi.preview import Preview, step
 from kintsugi.preview_text import text
 from kintsugi.settings import Settings
+from pipelines.local_job import LocalJob
 from schemas.errors import Problem
 from schemas.log_record import AnyRecord, Generation
 from store.client import Store
 from tests.laws.test_pipeline_laws import messy_events
-from tests.local_job import LocalJob
 from tests.local_log import LocalLog
 from tests.stores import running_store
 from tests.worlds import IDENTITY, SCORING, WORKSPACE, World, lines

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from kintsugi.digest import digest
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
 from store.overrides import days_of
-from tests.local_job import LocalJob
 from tests.worlds import World, lines
 
 IDENTITY = "namespaces: [{name: user_id, max_per_profile: 2}, {name: phone}, {name: anonymous_id}]"

@@ -9,12 +9,12 @@ import pytest
 
 from kintsugi.digest import digest
 from pipelines.land import Land
+from pipelines.local_job import DictState, LocalJob
 from pipelines.messages import Message
 from pipelines.normalize import Normalize, keys_in
 from pipelines.resolve import Resolve, Versions
 from schemas.log_record import Trailer
 from store.client import Store, StoreSettings, StoreUnavailable
-from tests.local_job import DictState, LocalJob
 from tests.worlds import World, lines
 
 DATE = "2026-11-20"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.worlds import World, lines
 
 WORKSPACES = Path(__file__).parents[2] / "workspaces"

@@ -13,9 +13,9 @@ from kintsugi import quality
 from kintsugi.demo_data import journeys
 from kintsugi.quality import Result
 from kintsugi.quality_report import page, text
+from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.quality.faults import FAULTS, Event, Fault
 from tests.worlds import World, lines
 

@@ -10,10 +10,10 @@ import pytest
 
 from kintsugi.evaluate import Evaluation, evaluate, text
 from kintsugi.settings import Settings
+from pipelines.local_job import LocalJob
 from schemas.errors import Problem
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.worlds import World, lines
 
 TRUTH = """namespace,scope,value,person

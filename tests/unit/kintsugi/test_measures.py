@@ -10,9 +10,9 @@ from api.metrics import Metrics
 from kintsugi import dashboard, measures
 from kintsugi.balance import Balance, balance
 from kintsugi.settings import Settings
+from pipelines.local_job import LocalJob
 from schemas.metrics import METRICS
 from store.client import Store
-from tests.local_job import LocalJob
 from tests.worlds import RECEIVED_AT, World, lines
 
 EVENTS = [

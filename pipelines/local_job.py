@@ -1,4 +1,4 @@
-"""The job's own steps in this process, without Flink: for laws over many orders of arrival, where Flink would be slow.
+"""The job's own steps in this process, without Flink: for stories of rules, and for laws over many orders of arrival.
 
 Nothing of the product is replaced: the steps, the messages and the store are the real ones; only the shuffling of
 messages and the timers are done by hand, in an order that the caller's seed decides.
@@ -44,7 +44,7 @@ class LocalJob:
         self, store: Store, home: Path, *, slots: int = 1, seed: int = 0, check: bool = False
     ) -> None:
         self.store = store
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - an order that can be repeated
         self.check = check
         self.slots = slots
         self.normalize = Normalize(slots, keys_in(home))
