@@ -6,28 +6,29 @@ from evidence with the pure functions. On the date in force both are equal, what
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
 
 from identity.clusters import clusters
 from identity.evidence import Link, Sighting
 from pipelines.generations import Ruleset
 from pipelines.profiles import Profiles
 from pipelines.resolve import days_of, overrides_of
-from schemas.arrow import DAY, TIME
 from schemas.errors import Problem
+from schemas.ids import prefixes
 from store.client import Store
 
 _CHUNK = 20_000
-_COLUMNS = (
-    "profile_id", "members", "trait_events", "points", "decaying", "identity_points", "stage", "tags", "segments",
-    "first_channel", "last_channel", "owner", "first_seen_at", "last_seen_at", "event_count",
-)  # fmt: skip
-"""Columns of a golden record that the digest reads; traits stand for themselves by the event they come from."""
+"""Profiles derived together."""
+_SLICE = 200_000
+"""Stored rows whose lines are asked for together."""
+_PROFILE = """toJSONString(tuple(profile_id, arraySort(members), mapSort(trait_events), mapSort(points),
+    arraySort(arrayMap(d -> (d.rule, toInt32(d.day), d.amount), decaying)), mapSort(identity_points), toString(stage),
+    arraySort(tags), arraySort(segments), first_channel, last_channel, owner,
+    toUnixTimestamp64Micro(first_seen_at), toUnixTimestamp64Micro(last_seen_at), event_count))"""
+"""Canonical line of a golden record, stored or computed; traits stand for themselves by the event they come from."""
+_MAPPED = "toJSONString([identifier_id, profile_id, toString(state)])"
+"""Canonical line of a row of the map."""
 
 
 @dataclass(frozen=True)
@@ -70,37 +71,42 @@ def digest_of(store: Store, workspace: str, generation: str) -> Digest:
     return _hash(*_stored(store, workspace, generation))
 
 
-def _hash(identity: Iterable[str], profiles: Iterable[str]) -> Digest:
+def _hash(identity: Iterable[list[str]], profiles: Iterable[list[str]]) -> Digest:
+    """Hash of both parts; their lines come in slices, in the order of ids."""
     hashed = hashlib.sha256()
     counts = []
-    for lines in (sorted(identity), sorted(profiles)):
-        counts.append(len(lines))
-        for line in lines:
-            hashed.update(line.encode() + b"\n")
+    for part in (identity, profiles):
+        count = 0
+        for lines in part:
+            count += len(lines)
+            hashed.update("".join(f"{line}\n" for line in lines).encode())
+        counts.append(count)
     return Digest(hashed.hexdigest(), *counts)
 
 
-def _line(*parts: Any) -> str:
-    return json.dumps(parts, separators=(",", ":"))
+def _stored(store: Store, workspace: str, generation: str) -> tuple[Iterable[list[str]], Iterable[list[str]]]:
+    def lines(table: str, id_: str, line: str, condition: str) -> Iterator[list[str]]:
+        rows = (
+            f"FROM kintsugi_store.{table} FINAL WHERE workspace = {{w:String}} AND generation = {{g:String}}"
+        )
+        ask = {"w": workspace, "g": generation}
+        ((count,),) = store.query_rows(f"SELECT count() {rows}", ask)
+        for prefix in prefixes(count, _SLICE):
+            found = store.query_arrow(
+                f"SELECT {line} AS line {rows} AND {condition} AND startsWith({id_}, {{p:String}}) ORDER BY {id_}",
+                {**ask, "p": prefix},
+            )
+            yield found["line"].to_pylist()
 
-
-def _stored(store: Store, workspace: str, generation: str) -> tuple[Iterable[str], Iterable[str]]:
-    where = "FINAL WHERE workspace = {w:String} AND generation = {g:String}"
-    ask = {"w": workspace, "g": generation}
-    mapped = store.query_rows(
-        "SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map " + where
-        + " AND (profile_id != identifier_id OR state != 'member')",
-        ask,
-    )  # fmt: skip
-    rows = store.query_arrow(
-        f"SELECT {', '.join(_COLUMNS)} FROM kintsugi_store.profile_rows {where} AND is_tombstone = 0", ask
+    return (
+        lines("identity_map", "identifier_id", _MAPPED, "(profile_id != identifier_id OR state != 'member')"),
+        lines("profile_rows", "profile_id", _PROFILE, "is_tombstone = 0"),
     )
-    return (_line(*row) for row in mapped), _profile_lines(rows)
 
 
 def _derived(
     store: Store, workspace: str, generation: str, ruleset: Ruleset, date: int
-) -> tuple[Iterable[str], Iterable[str]]:
+) -> tuple[Iterable[list[str]], Iterable[list[str]]]:
     ask = {"w": workspace}
     links = store.query_rows(
         "SELECT DISTINCT a, b, toInt32(day) FROM kintsugi_store.links WHERE workspace = {w:String}", ask
@@ -113,41 +119,25 @@ def _derived(
         [Link(*row) for row in links], [Sighting(*row) for row in sightings], overrides_of(store, workspace),
         ruleset.identity, date,
     )  # fmt: skip
+    states = dict.fromkeys(assignment.profile_of, "member") | assignment.excluded
     mapped = [
-        _line(i, p, "member")
-        for i, p in assignment.profile_of.items()
-        if i != p and i not in assignment.excluded
+        f'["{i}","{p}","{states[i]}"]'
+        for i, p in sorted(assignment.profile_of.items())
+        if i != p or i in assignment.excluded
     ]
-    mapped += [_line(i, i, state) for i, state in assignment.excluded.items()]
     members: dict[str, list[str]] = {}
     for identifier in sorted({i for i, _, day in sightings if day <= date} - set(assignment.excluded)):
         members.setdefault(assignment.profile_of.get(identifier, identifier), []).append(identifier)
     computed = Profiles(store, workspace, generation, ruleset, date, excluded=sorted(assignment.excluded))
 
-    def profiles() -> Iterator[str]:
+    def profiles() -> Iterator[list[str]]:
         ids = sorted(members)
         for start in range(0, len(ids), _CHUNK):
             rows = computed.rows({p: members[p] for p in ids[start : start + _CHUNK]}, 0)
-            living = rows.filter(pa.compute.equal(rows["is_tombstone"], 0))
-            yield from _profile_lines(living.select(list(_COLUMNS)))
+            found = store.query_arrow(
+                f"SELECT {_PROFILE} AS line FROM computed WHERE is_tombstone = 0 ORDER BY profile_id",
+                external={"computed": rows},
+            )
+            yield found["line"].to_pylist()
 
-    return mapped, profiles()
-
-
-def _profile_lines(rows: pa.Table) -> Iterator[str]:
-    """One canonical line for each golden record: maps and parts sorted, times and days as integers."""
-    plain = rows
-    for index, field in enumerate(rows.schema):
-        if pa.types.is_timestamp(field.type):
-            plain = plain.set_column(index, field.name, rows[field.name].cast(TIME).cast(pa.int64()))
-    for row in zip(*(plain[name].to_pylist() for name in _COLUMNS), strict=True):
-        yield _line(*(_canonical(value) for value in row))
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        if value and isinstance(value[0], dict):
-            epoch = pa.scalar(0, pa.int32()).cast(DAY).as_py()
-            return sorted([part["rule"], (part["day"] - epoch).days, part["amount"]] for part in value)
-        return sorted([list(item) if isinstance(item, tuple) else item for item in value])
-    return value
+    return [mapped], profiles()
