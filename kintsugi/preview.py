@@ -1,18 +1,24 @@
-"""The difference between two generations of one workspace, in SQL over the rows of both.
+"""The difference between two generations of one workspace, read whole from the store and compared in numpy.
 
 Invariant: nothing is derived here: both generations are derived by the job, and what is compared is what readers see or
 would see. Profiles of the two are matched by the identifiers they hold, never by their ids, since other rules may give
-the same people another founding identifier. While events arrive, the queries of one preview may see some more of them.
+the same people another founding identifier. While events arrive, the second of the two may show some more of them.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kintsugi.digest import Digest, digest_of
 from store.client import Store
+
+Int64s = npt.NDArray[np.int64]
 
 BANDS = 10
 """Bands of a histogram, at most; those at the ends are open."""
@@ -23,6 +29,8 @@ _SHOWN = 8
 KINDS = ("unchanged", "resized", "merged", "split", "regrouped", "created", "gone")
 """What becomes of profiles: the same identifiers; the same but for some that were or become excluded; several into one;
 one into several; several into several others; none before; none after, where identifiers are excluded."""
+_STAYS = ("unchanged", "resized")
+"""Profiles that stay one."""
 
 _ROWS = """
 SELECT profile_id, members, stage, arraySum(mapValues(identity_points)) AS identity,
@@ -45,31 +53,6 @@ FROM (
     WHERE workspace = {w:String} AND generation = {%(g)s:String} AND is_tombstone = 0
 )"""
 """Living profiles of a generation with their scores on the date in force, in thousandths."""
-_EDGES = f"""
-WITH
-    before AS ({_ROWS % {"g": "g0"}}), after AS ({_ROWS % {"g": "g1"}}),
-    pairs AS (
-        SELECT b.profile_id AS p0, a.profile_id AS p1
-        FROM (SELECT profile_id, arrayJoin(members) AS i FROM kintsugi_store.profile_rows FINAL
-              WHERE workspace = {{w:String}} AND generation = {{g0:String}} AND is_tombstone = 0) AS b
-        FULL JOIN (SELECT profile_id, arrayJoin(members) AS i FROM kintsugi_store.profile_rows FINAL
-              WHERE workspace = {{w:String}} AND generation = {{g1:String}} AND is_tombstone = 0) AS a ON b.i = a.i
-        GROUP BY p0, p1
-    ),
-    counted AS (
-        SELECT p0, p1, countIf(p1 != '') OVER of_0 AS outs, countIf(p1 = '') OVER of_0 AS lost,
-            countIf(p0 != '') OVER of_1 AS ins, countIf(p0 = '') OVER of_1 AS gained
-        FROM pairs WINDOW of_0 AS (PARTITION BY p0), of_1 AS (PARTITION BY p1)
-    ),
-    edges AS (
-        SELECT p0, p1, multiIf(
-            p0 = '' AND ins = 0, 'created', p1 = '' AND outs = 0, 'gone', p0 = '' OR p1 = '', '',
-            outs = 1 AND ins = 1, if(lost = 0 AND gained = 0, 'unchanged', 'resized'),
-            ins > 1 AND max(outs) OVER (PARTITION BY p1) = 1, 'merged',
-            outs > 1 AND max(ins) OVER (PARTITION BY p0) = 1, 'split', 'regrouped') AS kind
-        FROM counted
-    )"""
-"""Pairs of profiles, before and after, that share an identifier, and what kind of change they are part of."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +125,17 @@ class Preview:
 
 
 def difference(store: Store, workspace: str, before: str, after: str) -> Preview:
-    """What changes when generation `after` takes the place of `before`; both must be derived and open."""
+    """What changes when generation `after` takes the place of `before`; both must be derived and open.
+
+    O(n log n) for n identifiers, of which it holds some 150 bytes each.
+    """
     ((as_of, days),) = store.query_rows(
         "SELECT toString(as_of), toInt32(as_of) FROM kintsugi_store.in_force FINAL WHERE workspace = {w:String}",
         {"w": workspace},
     )
     ask = {"w": workspace, "g0": before, "g1": after, "as_of": days}
-    found = {kind: (n, m) for kind, n, m in store.query_rows(
-        _EDGES + " SELECT kind, uniqExactIf(p0, p0 != ''), uniqExactIf(p1, p1 != '') FROM edges GROUP BY kind", ask
-    )}  # fmt: skip
+    sides = [_side(store, ask, generation) for generation in ("g0", "g1")]
+    pairs = matched(*(side["members"] for side in sides))
     excluded = dict(
         store.query_rows(
             "SELECT generation, count() FROM kintsugi_store.excluded_identifiers FINAL WHERE workspace = {w:String}"
@@ -158,75 +143,128 @@ def difference(store: Store, workspace: str, before: str, after: str) -> Preview
             ask,
         )
     )
-    stages, told = _moves(store, ask)
     return Preview(
         workspace,
         before,
         after,
         str(as_of),
-        [Change(kind, *map(int, found.get(kind, (0, 0)))) for kind in KINDS],
+        pairs.changes(),
         Change("excluded", int(excluded.get(before, 0)), int(excluded.get(after, 0))),
-        _effects(store, ask, told),
-        stages,
-        _examples(store, ask),
+        [_effect(name, sides, pairs) for name in SCORES],
+        _stages(sides, pairs),
+        _examples(store, ask, sides, pairs),
         digest_of(store, workspace, after),
     )
 
 
-_SAME = " FROM edges INNER JOIN before AS b ON b.profile_id = p0 INNER JOIN after AS a ON a.profile_id = p1"
-_SAME += " WHERE kind IN ('unchanged', 'resized')"
+def _side(store: Store, ask: Mapping[str, Any], generation: str) -> pa.Table:
+    """Living profiles of a generation with members, stage and scores, in the order of ids."""
+    found = store.query_arrow(f"{_ROWS % {'g': generation}} ORDER BY profile_id", ask)
+    return found.combine_chunks()
 
 
-def _moves(store: Store, ask: Mapping[str, Any]) -> tuple[list[tuple[str, str, int]], list[int]]:
-    """Profiles that stay one: (stage before, after, count) where it differs; rises and falls of both scores."""
-    rows = store.query_rows(
-        _EDGES + " SELECT b.stage, a.stage, count() AS n, countIf(a.behaviour > b.behaviour),"
-        " countIf(a.behaviour < b.behaviour), countIf(a.identity > b.identity), countIf(a.identity < b.identity)"
-        + _SAME + " GROUP BY b.stage, a.stage ORDER BY n DESC, b.stage, a.stage",
-        ask,
+@dataclass(frozen=True)
+class Pairs:
+    """Profiles before and after that share an identifier, as places in the order of ids; -1 where there is none."""
+
+    before: Int64s
+    after: Int64s
+    kind: Int64s
+    """Place in KINDS of the change that the pair is part of; -1 for identifiers that a profile gains or loses."""
+
+    def of(self, *kinds: str) -> tuple[Int64s, Int64s]:
+        """The two profiles of each pair of these kinds."""
+        chosen = np.isin(self.kind, [KINDS.index(kind) for kind in kinds])
+        return self.before[chosen], self.after[chosen]
+
+    def changes(self) -> list[Change]:
+        """How many profiles each kind of change has before and after."""
+        found = ((kind, self.of(kind)) for kind in KINDS)
+        return [Change(kind, *(len(np.unique(side[side >= 0])) for side in sides)) for kind, sides in found]
+
+
+def matched(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Pairs:
+    """Match profiles, given as lists of members; an identifier is in one profile of each side at most.
+
+    >>> pairs = matched(pa.chunked_array([[["a"], ["b", "c"]]]), pa.chunked_array([[["a", "b", "c"], ["d"]]]))
+    >>> [change for change in pairs.changes() if change.after]
+    [Change(kind='merged', before=2, after=1), Change(kind='created', before=0, after=1)]
+    """
+    members = [pc.list_flatten(side) for side in (before, after)]
+    every = pa.chunked_array([chunk for side in members for chunk in side.chunks], pa.utf8())
+    encoded = every.combine_chunks().dictionary_encode()
+    places = encoded.indices.to_numpy()
+    owners = np.full((2, len(encoded.dictionary)), -1, np.int64)
+    split = len(members[0])
+    for owner, side, of_side in zip(owners, (before, after), (places[:split], places[split:]), strict=True):
+        owner[of_side] = np.repeat(np.arange(len(side)), pc.list_value_length(side).to_numpy())
+    n, m = len(before), len(after)
+    one, two = np.divmod(np.unique((owners[0] + 1) * (m + 1) + owners[1] + 1), m + 1)
+    both = (one > 0) & (two > 0)
+    outs, ins = np.bincount(one[both], minlength=n + 1), np.bincount(two[both], minlength=m + 1)
+    loses, gains = np.zeros(n + 1, bool), np.zeros(m + 1, bool)
+    loses[one[two == 0]] = gains[two[one == 0]] = True
+    splits, merges = np.zeros(m + 1, np.int64), np.zeros(n + 1, np.int64)
+    np.maximum.at(splits, two[both], outs[one[both]])
+    np.maximum.at(merges, one[both], ins[two[both]])
+    alone = (outs[one] == 1) & (ins[two] == 1)
+    kind = np.select(
+        [
+            (one == 0) & (ins[two] == 0),
+            (two == 0) & (outs[one] == 0),
+            ~both,
+            alone & ~loses[one] & ~gains[two],
+            alone,
+            (ins[two] > 1) & (splits[two] == 1),
+            (outs[one] > 1) & (merges[one] == 1),
+        ],
+        [
+            KINDS.index("created"), KINDS.index("gone"), -1, KINDS.index("unchanged"), KINDS.index("resized"),
+            KINDS.index("merged"), KINDS.index("split"),
+        ],
+        KINDS.index("regrouped"),
     )  # fmt: skip
-    stages = [(str(before), str(after), int(count)) for before, after, count, *_ in rows if before != after]
-    return stages, [sum(int(row[3 + n]) for row in rows) for n in range(4)]
+    return Pairs(one - 1, two - 1, kind)
 
 
-def _effects(store: Store, ask: Mapping[str, Any], told: list[int]) -> list[Effect]:
-    """Both scores with histograms over the same bands, drawn so that outliers do not squash the rest."""
-    both = " FROM (SELECT 0 AS g, behaviour, identity FROM before UNION ALL SELECT 1, behaviour, identity FROM after)"
-    quantiles = ", ".join(f"quantileExact({q})({name})" for name in SCORES for q in (0.01, 0.99))
-    ((count, *ends),) = store.query_rows(f"{_EDGES} SELECT count(), {quantiles}{both}", ask)
-    effects = []
-    bounds = {}
-    for n, name in enumerate(SCORES):
-        low, high = int(ends[2 * n]), int(ends[2 * n + 1])
-        width = step(high - low)
-        bounds[name] = (low // width, high // width, width)
-        effects.append(Effect(name, told[2 * n], told[2 * n + 1]))
-    if not count:
-        return effects
-    bands = ", ".join(
-        f"('{name}', greatest({first}, least({last}, toInt64(floor({name} / {width})))))"
-        for name, (first, last, width) in bounds.items()
-    )
-    rows = store.query_rows(
-        f"{_EDGES} SELECT at.1, at.2, countIf(g = 0), countIf(g = 1)"
-        f" FROM (SELECT g, arrayJoin([{bands}]) AS at{both}) GROUP BY at",
-        ask,
-    )
-    counts = {(name, int(band)): (int(n), int(m)) for name, band, n, m in rows}
-    for effect in effects:
-        first, last, width = bounds[effect.name]
-        for band in range(first, last + 1):
-            low_end = None if band == first else band * width / 1000
-            high_end = None if band == last else (band + 1) * width / 1000
-            effect.bands.append(Band(low_end, high_end, *counts.get((effect.name, band), (0, 0))))
-    return effects
+def _stages(sides: Sequence[pa.Table], pairs: Pairs) -> list[tuple[str, str, int]]:
+    """(stage before, stage after, count) of profiles that stay one, where it differs; most first."""
+    stages = [
+        side["stage"].cast(pa.utf8()).take(pa.array(at))
+        for side, at in zip(sides, pairs.of(*_STAYS), strict=True)
+    ]
+    found = Counter(zip(*(names.to_pylist() for names in stages), strict=True))
+    moved = [(old, new, count) for (old, new), count in found.items() if old != new]
+    return sorted(moved, key=lambda row: (-row[2], row))
+
+
+def _effect(name: str, sides: Sequence[pa.Table], pairs: Pairs) -> Effect:
+    """A score before and after with a histogram, whose bands are drawn so that outliers do not squash the rest."""
+    scores = [side[name].to_numpy() for side in sides]
+    was, becomes = (score[at] for score, at in zip(scores, pairs.of(*_STAYS), strict=True))
+    effect = Effect(name, int(np.sum(becomes > was)), int(np.sum(becomes < was)))
+    every = np.sort(np.concatenate(scores))
+    if not len(every):
+        return effect
+    low, high = (int(every[int(q * len(every))]) for q in (0.01, 0.99))
+    width = step(high - low)
+    first, last = low // width, high // width
+    counts = [
+        np.bincount(np.clip(score // width, first, last) - first, minlength=last - first + 1)
+        for score in scores
+    ]
+    for band in range(first, last + 1):
+        low_end = None if band == first else band * width / 1000
+        high_end = None if band == last else (band + 1) * width / 1000
+        effect.bands.append(Band(low_end, high_end, *(int(of_side[band - first]) for of_side in counts)))
+    return effect
 
 
 def step(span: int) -> int:
     """Width of a band, in thousandths: 1, 2 or 5 times a power of ten, at least a point.
 
     >>> step(0), step(9_000), step(118_000)
-    (1000, 1000, 20000)
+    (1000, 2000, 20000)
     """
     width = 1000
     while True:
@@ -236,23 +274,28 @@ def step(span: int) -> int:
         width *= 10
 
 
-def _examples(store: Store, ask: Mapping[str, Any]) -> list[Example]:
+def _examples(store: Store, ask: Mapping[str, Any], sides: Sequence[pa.Table], pairs: Pairs) -> list[Example]:
     """The first few changes of each kind, in the order of ids."""
-    rows = store.query_rows(
-        _EDGES + " SELECT kind, if(kind IN ('split', 'gone'), p0, p1) AS at, arraySort(groupUniqArray(p0)), "
-        "arraySort(groupUniqArray(p1)) FROM edges WHERE kind NOT IN ('', 'unchanged')"
-        " GROUP BY kind, at ORDER BY at LIMIT {most:UInt8} BY kind",
-        {**ask, "most": EXAMPLES},
+    told: list[tuple[str, list[list[str]]]] = []
+    for kind in KINDS[1:]:
+        places = pairs.of(kind)
+        which = places[0] if kind in ("split", "gone") else places[1]
+        for at in np.unique(which)[:EXAMPLES]:
+            here = [np.unique(side[which == at]) for side in places]
+            told.append((kind, [_ids(side, at) for side, at in zip(sides, here, strict=True)]))
+    before, after = (
+        _shown(store, ask, generation, sorted({p for _, example in told for p in example[n]}))
+        for n, generation in enumerate(("g0", "g1"))
     )
-    sides = [
-        _shown(store, ask, generation, sorted({p for row in rows for p in row[at] if p}))
-        for generation, at in (("g0", 2), ("g1", 3))
+    return [
+        Example(kind, [before[p] for p in old if p in before], [after[p] for p in new if p in after])
+        for kind, (old, new) in told
     ]
-    told = [
-        Example(kind, [sides[0][p] for p in before if p in sides[0]], [sides[1][p] for p in after if p in sides[1]])
-        for kind, _, before, after in rows
-    ]  # fmt: skip
-    return sorted(told, key=lambda example: KINDS.index(example.kind))
+
+
+def _ids(side: pa.Table, places: Int64s) -> list[str]:
+    ids: list[str] = side["profile_id"].take(pa.array(places[places >= 0])).to_pylist()
+    return ids
 
 
 def _shown(store: Store, ask: Mapping[str, Any], generation: str, profiles: list[str]) -> dict[str, Shown]:
