@@ -1,5 +1,7 @@
 """Edges that no other test stood on: each of these was found by a mutant that survived."""
 
+import pytest
+
 from identity.clusters import clusters
 from identity.evidence import Link, Override, Sighting
 from identity.explain import how, why_not
@@ -8,6 +10,7 @@ from identity.limits import Refusal
 from identity.normalize import mask, normalize
 from identity.quality import CauseCount, errors_by_cause
 from identity.rules import IdentityRules, NamespaceRule
+from schemas.ids import ordered
 from schemas.workspace import NamespaceSpec
 
 ONE_USER = IdentityRules((NamespaceRule("user", 1),))
@@ -58,3 +61,23 @@ def test_a_withdrawn_force_link_leaves_no_refusal() -> None:
     assert resolver.refusal("b", "c") == Refusal("never_link", "a b")
     resolver.add(overrides=[Override("b", "c", "none", 5, "4")])
     assert resolver.refusal("b", "c") is None
+
+
+_CONTESTED = IdentityRules((NamespaceRule("user", 1), NamespaceRule("phone", 1)))
+
+
+@pytest.mark.parametrize("order", ["xy", "yx"])
+@pytest.mark.parametrize("never", [False, True])
+def test_a_union_gives_a_contested_cluster_another_reason(order: str, never: bool) -> None:
+    """`c`, whose links are refused, is joined by `d`, which brings an account or a never-link; by id, either is first."""
+    c, d = order
+    kinds = {c: "phone", "r": "phone", "u": "user", d: "cookie" if never else "user"}
+    resolver = Resolver(MemoryState(), _CONTESTED, 9, check=True)
+    resolver.add([Sighting(i, kind, 1) for i, kind in kinds.items()])
+    resolver.add(links=[Link("r", "u", 1), Link(*ordered("r", c), 2)])
+    if never:
+        resolver.add(overrides=[Override(d, "u", "never", 1, "1")])
+    assert resolver.refusal(*ordered("r", c)) == Refusal("limit", "phone: 1")
+    resolver.add(links=[Link(*ordered(c, d), 3)])
+    expected = Refusal("never_link", " ".join(ordered(d, "u"))) if never else Refusal("limit", "user: 1")
+    assert resolver.refusal(*ordered("r", c)) == expected
