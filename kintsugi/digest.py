@@ -24,6 +24,7 @@ _SLICE = 200_000
 """Stored rows whose lines are asked for together."""
 _PROFILE = """toJSONString(tuple(profile_id, arraySort(members), mapSort(trait_events), mapSort(points),
     arraySort(arrayMap(d -> (d.rule, toInt32(d.day), d.amount), decaying)), mapSort(identity_points), toString(stage),
+    arrayMap(h -> (h.stage, toInt32(h.day), h.cause, h.behaviour_score), stage_history),
     arraySort(tags), arraySort(segments), first_channel, last_channel, owner,
     toUnixTimestamp64Micro(first_seen_at), toUnixTimestamp64Micro(last_seen_at), event_count))"""
 """Canonical line of a golden record, stored or computed; traits stand for themselves by the event they come from."""

@@ -4,23 +4,18 @@ Invariant: nothing on these pages is written by hand, so nothing on them can be 
 that compares them. `python -m kintsugi.reference` writes them anew.
 """
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from kintsugi.fresh_store import fresh_store
 from kintsugi.settings import CHECKOUT, SETTINGS
 from schemas.errors import ERRORS
 from schemas.metrics import METRICS
 from store.client import Store, StoreSettings
-from store.migrate import migrate
 
 FOLDER = CHECKOUT / "docs" / "reference"
 _MADE = "<!-- made by `python -m kintsugi.reference`; change the source it is made from -->\n"
@@ -208,33 +203,6 @@ def sql_page(store: Store) -> str:
         if each.columns:
             parts.append(table(each.columns, ("column", "type", "meaning")))
     return _MADE + "\n".join(parts).rstrip() + "\n"
-
-
-@contextmanager
-def fresh_store() -> Iterator[Store]:
-    """An empty store with all tables, in a process and a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        token = Path(folder, "token")
-        token.write_text("reference", encoding="ascii")
-        words = [
-            "-m",
-            "store.endpoint",
-            "--path",
-            f"{folder}/store",
-            "--port",
-            "0",
-            "--token-file",
-            str(token),
-        ]
-        with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, cwd=CHECKOUT) as process:
-            try:
-                assert process.stdout is not None
-                url = json.loads(process.stdout.readline())["url"]
-                store = Store(StoreSettings(url=url, token=token.read_text()))
-                migrate(store)
-                yield store
-            finally:
-                process.terminate()
 
 
 def main() -> None:

@@ -16,16 +16,16 @@ from store.client import Store
 
 _BEFORE = """SELECT profile_id, argMax(stage, version) AS stage, argMax(segments, version) AS segments,
     argMax(tags, version) AS tags, argMax(members, version) AS members,
-    argMax(is_tombstone, version) AS is_tombstone
+    argMax(is_tombstone, version) AS is_tombstone, max(version) AS follows
 FROM kintsugi_store.profile_rows WHERE workspace = {w:String} AND generation = {g:String}
     AND profile_id IN (SELECT profile_id FROM wanted) GROUP BY profile_id"""
 _SWITCHED = """
 INSERT INTO kintsugi_store.profile_changes
-    (workspace, generation, changed_at, profile_id, what, was, becomes, cause, as_of, version)
+    (workspace, generation, changed_at, profile_id, what, was, becomes, cause, as_of, version, follows)
 SELECT {w:String}, {new:String}, fromUnixTimestamp64Micro({now:Int64}, 'UTC'), profile_id, change.1, change.2, change.3,
-    'rule', toDate32({d:Int32}), {v:UInt64}
+    'rule', toDate32({d:Int32}), {v:UInt64}, follows
 FROM (
-    SELECT profile_id, arrayJoin(arrayConcat(
+    SELECT profile_id, follows, arrayJoin(arrayConcat(
         if(one.1 = two.1, [], [('stage', one.1, two.1)]),
         arrayMap(s -> ('segment', s, ''), arrayFilter(s -> NOT has(two.2, s), one.2)),
         arrayMap(s -> ('segment', '', s), arrayFilter(s -> NOT has(one.2, s), two.2)),
@@ -34,7 +34,8 @@ FROM (
     FROM (
         SELECT profile_id,
             anyIf((CAST(stage, 'String'), segments, tags), generation = {old:String}) AS one,
-            anyIf((CAST(stage, 'String'), segments, tags), generation = {new:String}) AS two
+            anyIf((CAST(stage, 'String'), segments, tags), generation = {new:String}) AS two,
+            maxIf(version, generation = {old:String}) AS follows
         FROM kintsugi_store.profile_rows FINAL
         WHERE workspace = {w:String} AND generation IN ({old:String}, {new:String}) AND is_tombstone = 0
         GROUP BY profile_id
@@ -87,9 +88,10 @@ class Journal:
         head = (self._workspace, self._generation, now)
         names = ("profile_id", "stage", "segments", "tags", "members", "is_tombstone")
         told = [
-            (*head, row["profile_id"], *change, self._date, version)
+            (*head, row["profile_id"], *change, self._date, version, old["follows"] if old else 0)
             for row in rows.select(list(names)).to_pylist()
-            for change in self._changes(before.get(row["profile_id"]), row)
+            for old in [before.get(row["profile_id"])]
+            for change in self._changes(old, row)
         ]
         if told:
             self._store.insert_arrow("kintsugi_store.profile_changes", arrow.table("profile_changes", told))

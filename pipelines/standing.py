@@ -14,9 +14,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.columns import activity_columns, condition_rows, index_of, judged, offsets_of, trait_columns
+from pipelines.columns import (
+    activity_columns,
+    condition_rows,
+    empty,
+    index_of,
+    judged,
+    offsets_of,
+    trait_columns,
+)
 from pipelines.generations import Ruleset
-from schemas.arrow import DAY, IDS
+from schemas.arrow import DAY, IDS, PROFILE_ROWS
 from scoring.behaviour import NEVER, DayPoints
 from scoring.compile import stages_select, tags_select
 from scoring.conditions import profile_condition
@@ -121,7 +129,12 @@ class Standing:
         histories = self.histories()
         stage = np.array([history[-1].stage if history else "" for history in histories], object)
         tags, segments = self._tags(columns, stage)
-        given = {"stage": pa.array(stage, pa.utf8()), "tags": tags, "segments": segments}
+        given = {
+            "stage": pa.array(stage, pa.utf8()),
+            "stage_history": self._history_column(histories),
+            "tags": tags,
+            "segments": segments,
+        }
         return given, self._next_change(next_change)
 
     def histories(self) -> list[list[StageChange]]:
@@ -136,12 +149,34 @@ class Standing:
             here = slice(start, start + _CHUNK)
             holds[here] = self._judged_stages(profile[here], day[here])
         statuses = [
-            Status(s.profile, s.day, s.at, s.id, s.value)
+            Status(s.profile, s.day, s.at, s.id, stage, s.what)
             for s in self._said
-            if s.what == "status" and s.day <= self._cycle.date
+            if s.day <= self._cycle.date and (stage := stages.stage_of(s.what, s.value))
         ]
         found = stage_histories(stages, first, profile, day, holds, statuses)
         return [history if on != NEVER else [] for history, on in zip(found, first.tolist(), strict=True)]
+
+    def _history_column(self, histories: list[list[StageChange]]) -> pa.Array:
+        """Every stage that was entered, with the behaviour score of that day."""
+        sizes = [len(history) for history in histories]
+        changes = [change for history in histories for change in history]
+        if not changes:
+            return empty("stage_history", len(histories))
+        profile = np.repeat(np.arange(len(histories)), sizes)
+        day = np.array([change.day for change in changes], np.int64)
+        kind = PROFILE_ROWS.field("stage_history").type.value_type
+        entered = pa.StructArray.from_arrays(
+            [
+                pa.array([change.stage for change in changes], pa.utf8()),
+                pa.array(day.astype(np.int32)).cast(DAY),
+                pa.array([change.cause for change in changes], pa.utf8()),
+                pa.array(self._score_days().at(profile, day)),
+            ],
+            fields=list(kind),
+        )
+        return pa.ListArray.from_arrays(offsets_of(len(histories), profile), entered).cast(
+            PROFILE_ROWS.field("stage_history").type
+        )
 
     def _score_days(self) -> ScoreDays:
         if self._days is None:

@@ -115,7 +115,10 @@ PROFILE_ROWS = _schema(
     ("sealed_traits", pa.map_(pa.utf8(), pa.utf8())),
     ("trait_events", pa.map_(pa.utf8(), pa.utf8())), ("points", pa.map_(pa.utf8(), pa.int64())),
     ("decaying", pa.list_(pa.struct([("rule", pa.utf8()), ("day", DAY), ("amount", pa.int64())]))),
-    ("identity_points", pa.map_(pa.utf8(), pa.int64())), ("stage", pa.utf8()), ("tags", IDS), ("segments", IDS),
+    ("identity_points", pa.map_(pa.utf8(), pa.int64())), ("stage", pa.utf8()),
+    ("stage_history", pa.list_(pa.struct(
+        [("stage", pa.utf8()), ("day", DAY), ("cause", pa.utf8()), ("behaviour_score", pa.int64())]))),
+    ("tags", IDS), ("segments", IDS),
     ("first_channel", pa.utf8()), ("last_channel", pa.utf8()), ("owner", pa.utf8()), ("first_seen_at", TIME),
     ("last_seen_at", TIME), ("event_count", pa.uint64()), ("as_of", DAY), ("next_change_on", DAY),
     ("version", pa.uint64()),
@@ -125,7 +128,7 @@ PROFILE_ROWS = _schema(
 PROFILE_CHANGES = _schema(
     ("workspace", pa.utf8()), ("generation", pa.utf8()), ("changed_at", TIME), ("profile_id", ID),
     ("what", pa.utf8()), ("was", pa.utf8()), ("becomes", pa.utf8()), ("cause", pa.utf8()), ("as_of", DAY),
-    ("version", pa.uint64()),
+    ("version", pa.uint64()), ("follows", pa.uint64()),
 )  # fmt: skip
 """Journal of stages, segments and tags."""
 

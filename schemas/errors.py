@@ -65,6 +65,7 @@ _ENTRIES = (
     ),
     ErrorCode("region_too_large", 422, "Too many identifiers hang together for an answer on demand."),
     ErrorCode("unknown_segment", 404, "The rules in force have no segment of this name."),
+    ErrorCode("unknown_stage", 422, "The rules in force declare no stage of this name."),
     ErrorCode("unknown_workspace", 404, "There is no workspace of this name."),
     ErrorCode("bad_request", 422, "The request does not have the form that the reference describes."),
     ErrorCode("too_many_items", 422, "The request holds more items than one call may."),

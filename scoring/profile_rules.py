@@ -21,6 +21,7 @@ OUT: tuple[str, ...] = ("disqualified",)
 MANUAL = "manual/"
 """What stands before a tag that people set, so that no rule can give or take it."""
 MAX_LEVELS = 4
+_LEVEL = re.compile(r"[\w.+-]([\w .+-]{0,62}[\w.+-])?")
 MAX_RULES = 500
 MAX_SQL = 60_000
 """Bytes of all conditions of this page as SQL."""
@@ -44,19 +45,25 @@ class Stages:
     """Stages in their order and the rules that enter them.
 
     `back`: stages behind the whole order, from which conditions lead on again; `out`: stages that only a
-    status leaves. Both are entered by a status alone.
+    status leaves. Both are entered by a status alone. `outcomes`: (outcome, stage) of those that are a status too.
     """
 
     order: tuple[str, ...]
     back: tuple[str, ...]
     out: tuple[str, ...]
     rules: tuple[StageRule, ...]
+    outcomes: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def rank(self) -> dict[str, int]:
         """Place of every stage: conditions lead to a greater one."""
         places = {name: place for place, name in enumerate(self.order)}
         return places | dict.fromkeys(self.back, -1) | dict.fromkeys(self.out, len(self.order))
+
+    def stage_of(self, what: str, value: str) -> str:
+        """Stage that a word of people leads to; empty where it leads to none."""
+        stage = dict(self.outcomes).get(value, "") if what == "outcome" else value
+        return stage if what in ("status", "outcome") and stage in self.rank else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +99,26 @@ def stages_from(fields: dict[str, Any] | None) -> Stages | None:
     if fields is None:
         return None
     order, back, out = (tuple(fields[name]) for name in ("order", "back", "out"))
-    return Stages(order, back, out, tuple(StageRule(**rule) for rule in fields["rules"]))
+    rules = tuple(StageRule(**rule) for rule in fields["rules"])
+    return Stages(order, back, out, rules, tuple((name, stage) for name, stage in fields.get("outcomes", ())))
 
 
 def parse_stages(place: Place) -> Stages:
-    """`stages`: a list of rules over the default order, or a mapping that declares its own."""
+    """`stages`: a list of rules over the default order, or a mapping that may declare its own, and outcomes."""
     order, back, out = ORDER, BACK, OUT
     rules_place: Place | None = place
+    outcomes: dict[str, str] = {}
     if place.is_mapping:
-        fields = place.fields(("order", "back", "out", "rules"), needed=("order",))
-        order, back, out = (_stage_names(fields.get(name)) for name in ("order", "back", "out"))
+        fields = place.fields(("order", "back", "out", "rules", "outcomes"))
+        if "order" in fields:
+            order, back, out = (_stage_names(fields.get(name)) for name in ("order", "back", "out"))
+        elif "back" in fields or "out" in fields:
+            place.refuse("back and out stand with an order")
         rules_place = fields.get("rules")
+        if "outcomes" in fields:
+            known = (*order, *back, *out)
+            entries = fields["outcomes"].entries()
+            outcomes = {outcome: stage.choice(known) for outcome, stage in entries.items()}
         if len({*order, *back, *out}) < len(order) + len(back) + len(out) or not order:
             place.refuse("order, back and out name each stage once, order at least one")
     rules: dict[str, StageRule] = {}
@@ -115,7 +131,7 @@ def parse_stages(place: Place) -> Stages:
         rules[name] = StageRule(name, fields["when"].condition("stage"), seen_from)
     _within_limits(place, rules.values())
     in_order = sorted(rules.values(), key=lambda rule: order.index(rule.name))
-    return Stages(order, back, out, tuple(in_order))
+    return Stages(order, back, out, tuple(in_order), tuple(sorted(outcomes.items())))
 
 
 def _stage_names(place: Place | None) -> tuple[str, ...]:
@@ -157,14 +173,39 @@ def parse_segment(text: str) -> Segment:
 
 def _tag(place: Place) -> str:
     name = place.text()
-    levels = name.split("/")
-    if len(levels) > MAX_LEVELS or not all(
-        re.fullmatch(r"[\w.+-]([\w .+-]{0,62}[\w.+-])?", x) for x in levels
-    ):
+    if not _is_tag(name):
         place.refuse(f"{name} is not a tag: at most {MAX_LEVELS} names of at most 64 characters, a / between")
     if name.startswith(MANUAL):
         place.refuse(f"tags behind {MANUAL} are set by people; no rule gives them")
     return name
+
+
+def _is_tag(name: str) -> bool:
+    levels = name.split("/")
+    return len(levels) <= MAX_LEVELS and all(_LEVEL.fullmatch(level) for level in levels)
+
+
+def said_value(what: str, value: str, stages: Stages | None) -> str:
+    """What people say (status, tag, untag, outcome) as it is kept; the `manual/` of a tag may be left out.
+
+    Raises Problem `unknown_stage`, which lists the stages there are, and `bad_request`.
+
+    >>> said_value("tag", "manual/vip", None), said_value("outcome", "won", None)
+    ('vip', 'won')
+    """
+    if what == "status" and (stages is None or value not in stages.rank):
+        there = f"they declare: {', '.join(stages.rank)}" if stages else "they declare none"
+        raise Problem("unknown_stage", f"The rules have no stage {value}; {there}.")
+    if what in ("tag", "untag"):
+        value = value.removeprefix(MANUAL)
+        if not _is_tag(MANUAL + value):
+            raise Problem(
+                "bad_request",
+                f"{value} is not a tag: at most {MAX_LEVELS - 1} names of at most 64 characters, a / between",
+            )
+    if not 1 <= len(value) <= 200 or not value.isprintable():
+        raise Problem("bad_request", f"The name of {what} has 1 to 200 characters that can be printed.")
+    return value
 
 
 def check_limits(rules: Iterable[ProfileRule]) -> None:

@@ -45,21 +45,39 @@ class Place:
 
     def fields(self, known: Sequence[str], needed: Sequence[str] = ()) -> dict[str, "Place"]:
         """Values of a mapping by key; refuses unknown, repeated and absent keys."""
-        if not isinstance(self._node, yaml.MappingNode):
-            self.refuse(f"a mapping is needed here, with {', '.join(known)}")
-        found: dict[str, Place] = {}
-        for key_node, value_node in self._node.value:
-            key = Place(key_node)
-            name = key.text()
-            if name not in known:
-                key.refuse(f"there is no key {name}{suggestion(name, known)}")
-            if name in found:
-                key.refuse(f"{name} stands twice")
-            found[name] = Place(value_node)
+        found = self.entries(known)
         for name in needed:
             if name not in found:
                 self.refuse(f"{name} is missing")
         return found
+
+    def entries(self, known: Sequence[str] = ()) -> dict[str, "Place"]:
+        """Values of a mapping by key, any key where none are known; refuses unknown and repeated ones."""
+        if not isinstance(self._node, yaml.MappingNode):
+            self.refuse(f"a mapping is needed here{', with ' * bool(known)}{', '.join(known)}")
+        found: dict[str, Place] = {}
+        for key_node, value_node in self._node.value:
+            key = Place(key_node)
+            name = key.text()
+            if known and name not in known:
+                key.refuse(f"there is no key {name}{suggestion(name, known)}")
+            if name in found:
+                key.refuse(f"{name} stands twice")
+            found[name] = Place(value_node)
+        return found
+
+    def plain(self) -> Any:
+        """The value as YAML reads it, days as text."""
+        if self.is_mapping:
+            return {key: value.plain() for key, value in self.entries().items()}
+        if self.is_list:
+            return [item.plain() for item in self.items()]
+        if self._node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"):
+            return self._node.value
+        try:
+            return yaml.SafeLoader("").construct_object(self._node)
+        except (yaml.YAMLError, ValueError):
+            self.refuse("a text, a number, true, false or null is needed here")
 
     def items(self) -> Iterator["Place"]:
         """Values of a list."""

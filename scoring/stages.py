@@ -25,11 +25,13 @@ class Status:
     at: int
     id: str
     stage: str
+    cause: str = "status"
+    """What was said: `status`, or the `outcome` that stands for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageChange:
-    """A stage entered on a day: by its `condition`, by a `status`, or as the `first`."""
+    """A stage entered on a day: by its `condition`, by a `status` or `outcome`, or as the `first`."""
 
     day: int
     stage: str
@@ -44,23 +46,24 @@ def stage_histories(
     holds: npt.NDArray[np.uint8],
     statuses: Iterable[Status],
 ) -> list[list[StageChange]]:
-    """Changes of stage of each profile, by day; the last one says where it stands.
+    """Changes of stage of each profile, by day; the last one says where it stands. What was said before the first
+    event holds from it on.
 
     `first_day`: of its first event, one per profile. `profile`, `day`: moments, sorted, each profile's first day among
     them; between two moments nothing changes that a condition names. `holds`: shape (moments, rules of
     `stages`), 1 where a condition holds. O(moments * rules + changes log changes).
     """
     histories = [[StageChange(int(first), stages.order[0], "first")] for first in first_day]
-    steps: list[tuple[int, int, int, int, str, str]] = [
-        (s.profile, s.day, 1, s.at, s.id, s.stage) for s in statuses if s.stage in stages.rank
+    steps: list[tuple[int, int, int, int, str, str, str]] = [
+        (s.profile, s.day, 1, s.at, s.id, s.stage, s.cause) for s in statuses if s.stage in stages.rank
     ]
     for moment, rule in zip(*_entered(stages, first_day, profile, day, holds), strict=True):
-        steps.append((int(profile[moment]), int(day[moment]), 0, 0, "", stages.rules[rule].name))
-    for who, on, is_status, _, _, name in sorted(steps):
+        steps.append((int(profile[moment]), int(day[moment]), 0, 0, "", stages.rules[rule].name, "condition"))
+    for who, on, is_status, _, _, name, cause in sorted(steps):
         history = histories[who]
         now = history[-1].stage
         if name != now if is_status else stages.rank[name] > stages.rank[now]:
-            history.append(StageChange(on, name, "status" if is_status else "condition"))
+            history.append(StageChange(max(on, history[0].day), name, cause))
     return histories
 
 

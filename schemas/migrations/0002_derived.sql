@@ -105,6 +105,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.profile_rows (
     decaying       Array(Tuple(rule String, day Date32, amount Int64)) COMMENT 'Raw points by half-life rule and day, after caps, in thousandths',
     identity_points Map(String, Int64)    COMMENT 'Identity points by rule in thousandths',
     stage          LowCardinality(String) COMMENT 'Stage on as_of',
+    stage_history  Array(Tuple(stage String, day Date32, cause String, behaviour_score Int64)) COMMENT 'Every stage entered up to as_of, with its day, cause (first, condition, status, outcome) and the behaviour score of that day in thousandths',
     tags           Array(String)          COMMENT 'Tags on as_of',
     segments       Array(String)          COMMENT 'Segments on as_of',
     first_channel  String                 COMMENT 'Channel of the first event that has one',

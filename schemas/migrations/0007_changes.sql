@@ -10,8 +10,9 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.profile_changes (
     becomes    String                 COMMENT 'Stage after; segment or tag that was entered; empty where there is none',
     cause      LowCardinality(String) COMMENT 'event, assertion, merge, split, rule or time',
     as_of      Date32                 COMMENT 'Date in force when it was published',
-    version    UInt64                 COMMENT 'Version of the row that says so'
-) ENGINE = ReplacingMergeTree ORDER BY (workspace, generation, changed_at, profile_id, what, was, becomes, version)
+    version    UInt64                 COMMENT 'Version of the row that says so; what was published together has one, and it grows',
+    follows    UInt64                 COMMENT 'Version of the row before, the same however often the change is published; 0 where there was none'
+) ENGINE = ReplacingMergeTree ORDER BY (workspace, version, profile_id, what, was, becomes)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Journal of stages, segments and tags as they were published, at least once';
 
@@ -24,14 +25,37 @@ CREATE OR REPLACE VIEW kintsugi.profile_changes (
     from_stage String               COMMENT 'For a stage: the one before; empty for a new profile',
     cause      String               COMMENT 'event, assertion (people or the CRM), merge, split, rule (other rules) or time (decay, a window, silence)',
     as_of      Date32               COMMENT 'Date in force when it was published',
-    ruleset    String               COMMENT 'Generation in which it happened'
+    ruleset    String               COMMENT 'Generation in which it happened',
+    change_id  String               COMMENT 'The same for one change however often it was published: whoever has seen it may pass it over'
 )
 COMMENT 'Journal of stages, segments and tags as they were published: at least once, what hand-over to sales listens to'
 AS
 SELECT workspace, changed_at, profile_id,
     multiIf(what = 'stage', 'stage', what = 'segment', if(was = '', 'enter', 'exit'), if(was = '', 'tag', 'untag')) AS change,
-    if(becomes = '', was, becomes) AS name, if(what = 'stage', was, '') AS from_stage, cause, as_of, generation AS ruleset
+    if(becomes = '', was, becomes) AS name, if(what = 'stage', was, '') AS from_stage, cause, as_of, generation AS ruleset,
+    lower(hex(sipHash128(CAST(workspace, 'String'), CAST(generation, 'String'), profile_id, CAST(what, 'String'), was, becomes, follows))) AS change_id
 FROM kintsugi_store.profile_changes FINAL;
+
+CREATE OR REPLACE VIEW kintsugi.stage_history (
+    workspace       String           COMMENT 'Tenant',
+    profile_id      String           COMMENT 'Profile that went this way',
+    stage           String           COMMENT 'Stage that was entered',
+    entered_on      Date32           COMMENT 'Day on which it was entered',
+    left_on         Nullable(Date32) COMMENT 'Day on which the next one was entered; null: the profile stands here',
+    cause           String           COMMENT 'first (its first event), condition (of the rules), status or outcome (people or the CRM)',
+    behaviour_score Float64          COMMENT 'Behaviour score on the day it was entered',
+    ruleset         String           COMMENT 'Generation in force'
+)
+COMMENT 'The way of every profile through the stages, by the rules in force and all that is known today; the journal says what was told at the time'
+AS
+SELECT workspace, profile_id, entered.stage AS stage, entered.day AS entered_on,
+    if(place = length(stage_history), NULL, stage_history[place + 1].day) AS left_on, entered.cause AS cause,
+    entered.behaviour_score / 1000 AS behaviour_score, generation AS ruleset
+FROM (
+    SELECT workspace, profile_id, generation, stage_history, arrayJoin(arrayEnumerate(stage_history)) AS place,
+        stage_history[place] AS entered
+    FROM kintsugi_store.current_rows
+);
 
 CREATE OR REPLACE VIEW kintsugi.tag_statistics (
     workspace     String  COMMENT 'Tenant',
@@ -88,19 +112,30 @@ LEFT JOIN (
 
 CREATE OR REPLACE VIEW kintsugi.conversion_by_score (
     workspace     String  COMMENT 'Tenant',
-    score_from    Int64   COMMENT 'Band of the behaviour score on the date in force: from this to below score_from + 20',
-    profile_count UInt64  COMMENT 'Profiles in the band',
-    customers     UInt64  COMMENT 'Of these, standing at the stage customer, or with the outcome won',
-    lost          UInt64  COMMENT 'Of these, disqualified, or with the outcome lost and not won',
-    conversion    Float64 COMMENT 'customers / profile_count'
+    stage         String  COMMENT 'Stage at whose first entry the score is taken: the one at which leads are handed over, for instance',
+    score_from    Int64   COMMENT 'Band of the behaviour score on the day of that entry: from this to below score_from + 20',
+    profile_count UInt64  COMMENT 'Profiles that entered the stage in this band',
+    customers     UInt64  COMMENT 'Of these, since then customer, or with the outcome won',
+    lost          UInt64  COMMENT 'Of these, since then disqualified, or with the outcome lost, and no customer',
+    conversion    Float64 COMMENT 'customers / profile_count, 0 to 1'
 )
-COMMENT 'Whether the score tells who buys: conversion by band of 20 points'
+COMMENT 'Whether the score tells who buys: what came of leads, by the score with which they entered a stage'
 AS
-SELECT p.workspace AS workspace, toInt64(floor(p.behaviour_score / 20)) * 20 AS score_from, count() AS profile_count,
-    countIf(p.stage = 'customer' OR has(o.outcomes, 'won')) AS customers,
-    countIf(p.stage = 'disqualified' OR (has(o.outcomes, 'lost') AND NOT has(o.outcomes, 'won'))) AS lost,
+SELECT e.workspace AS workspace, e.entered.stage AS stage, toInt64(floor(e.entered.behaviour_score / 20000)) * 20 AS score_from,
+    count() AS profile_count,
+    countIf(e.customer_on >= e.entered.day OR o.won_on >= e.entered.day) AS customers,
+    countIf((e.out_on >= e.entered.day OR o.lost_on >= e.entered.day)
+        AND NOT (e.customer_on >= e.entered.day OR o.won_on >= e.entered.day)) AS lost,
     customers / profile_count AS conversion
-FROM (SELECT workspace, profile_id, behaviour_score, stage FROM kintsugi.profiles) AS p
-LEFT JOIN (SELECT workspace, profile_id, groupUniqArray(outcome) AS outcomes FROM kintsugi.outcomes GROUP BY workspace, profile_id) AS o
-    ON p.workspace = o.workspace AND p.profile_id = o.profile_id
-GROUP BY workspace, score_from;
+FROM (
+    SELECT workspace, profile_id,
+        arrayJoin(arrayMap(s -> arrayFirst(h -> h.stage = s, stage_history), arrayDistinct(stage_history.stage))) AS entered,
+        arrayLast(h -> h.stage = 'customer', stage_history).day AS customer_on,
+        arrayLast(h -> h.stage = 'disqualified', stage_history).day AS out_on
+    FROM kintsugi_store.current_rows
+) AS e
+LEFT JOIN (
+    SELECT workspace, profile_id, maxIf(day, outcome = 'won') AS won_on, maxIf(day, outcome = 'lost') AS lost_on
+    FROM kintsugi.outcomes GROUP BY workspace, profile_id
+) AS o ON e.workspace = o.workspace AND e.profile_id = o.profile_id
+GROUP BY workspace, stage, score_from;

@@ -15,7 +15,7 @@ VIEWS = {
     "profiles", "profile_identifiers", "profile_events", "profile_hits", "profile_merges", "score_ledger",
     "segment_members", "rejects", "conflicts", "events_without_subject", "refused_links", "generations",
     "overrides", "refused_merges", "profiles_near_limits", "shared_identifiers", "links_as_known", "sightings_as_known",
-    "quality_results", "profile_changes", "conversion_by_score", "outcomes", "tag_statistics",
+    "quality_results", "profile_changes", "stage_history", "conversion_by_score", "outcomes", "tag_statistics",
 }  # fmt: skip
 
 

@@ -30,9 +30,11 @@ identity:
     - {name: reachable, when: "has(identifiers, 'phone')", points: 20}
     - {name: city, when: "traits['city'] = 'Suzhou'", points: 5}
 stages:
-  - {name: mql, when: "behaviour_score >= 10"}
-  - {name: sal, when: "identity_score >= 25 AND event_count > 3", applies_to: {first_seen_from: 2026-11-03}}
-  - {name: sql, when: "behaviour_score > 14 AND traits['city'] != ''"}
+  outcomes: {won: customer, lost: recycled}
+  rules:
+    - {name: mql, when: "behaviour_score >= 10"}
+    - {name: sal, when: "identity_score >= 25 AND event_count > 3", applies_to: {first_seen_from: 2026-11-03}}
+    - {name: sql, when: "behaviour_score > 14 AND traits['city'] != ''"}
 tags:
   - {name: region/east/suzhou, when: "traits['city'] = 'Suzhou'"}
   - {name: mood/cold, when: "behaviour_score < 1"}
@@ -43,7 +45,18 @@ SEGMENTS = (
     "{name: cared_for, when: \"has(tags, 'manual/vip') OR has(tags, 'ready')\"}",
 )
 STAGES = ["recycled", "raw", "mql", "sal", "sql", "customer", "disqualified"]
+OTHER_WORDS = [
+    ("tag", "vip"),
+    ("untag", "vip"),
+    ("outcome", "won"),
+    ("outcome", "lost"),
+    ("outcome", "maybe"),
+]
 FIRST, LAST = date(2026, 11, 1), date(2026, 11, 24)
+
+
+Way = list[tuple[str, date, str, float]]
+"""Stages entered, with day, cause and score of the day."""
 
 
 class Person:
@@ -61,7 +74,7 @@ class Person:
             self.days.setdefault(day, []).append(kind)
         for _ in range(chance.randint(0, 3)):
             day = FIRST + timedelta(days=chance.randint(0, 23))
-            what = chance.choice([("status", s) for s in STAGES] + [("tag", "vip"), ("untag", "vip")])
+            what = chance.choice([*(("status", s) for s in STAGES), *OTHER_WORDS])
             self.said.setdefault(day, []).append(what)
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -78,14 +91,17 @@ class Person:
                     event |= {"type": "identify", "traits": {"phone": f"1381{number_of:07}"}}
                 yield event
 
-    def stands(self, on: date) -> tuple[str, set[str], set[str]]:
-        """Stage, tags and segments on a day, every day looked at."""
+    def stands(self, on: date, way: Way | None = None) -> tuple[str, set[str], set[str]]:
+        """Stage, tags and segments on a day, every day looked at; `way` gets the stages passed through."""
+        way = [] if way is None else way
         stage, vip, before = "raw", False, dict.fromkeys(("mql", "sal", "sql"), False)
         first, day = min(self.days), FIRST
         score, city = 0.0, ""
         while day <= on:
             if day >= first:
                 score, city = self.score(day), self.city(day)
+                if day == first:  # what was said before it holds from it on
+                    way[:] = [("raw", day, "first", score), *((s, day, what, score) for s, _, what, _ in way)]
                 fit = 20 * any("phone" in kinds for d, kinds in self.days.items() if d <= day)
                 fit += 5 * (city == "Suzhou")
                 count = sum(len(kinds) for d, kinds in self.days.items() if d <= day)
@@ -98,11 +114,15 @@ class Person:
                     if holds and not before[name] and STAGES.index(name) > STAGES.index(stage):
                         stage = name
                 before = now
+                if stage != way[-1][0]:
+                    way.append((stage, day, "condition", score))
             for what, value in self.said.get(day, ()):
-                if what == "status":
-                    stage = value
-                else:
+                if what in ("tag", "untag"):
                     vip = what == "tag"
+                    continue
+                stage = {"won": "customer", "lost": "recycled", "maybe": stage}.get(value, value)
+                if stage != (way[-1][0] if way else "raw"):
+                    way.append((stage, day, what, score))
             day += timedelta(days=1)
         tags = {"manual/vip"} if vip else set()
         tags |= {"region/east/suzhou"} if city == "Suzhou" else set()
@@ -312,16 +332,13 @@ stages: [{name: mql, when: behaviour_score >= 20}]
     }
 
 
-def test_views_count_people_by_tag_and_conversion_by_score(
-    store: Store, make: Callable[[str], World]
-) -> None:
+def test_the_view_counts_people_by_tag(store: Store, make: Callable[[str], World]) -> None:
     chance = random.Random(9)
     world = make("views")
     people = [Person(f"u{n}", chance) for n in range(12)]
     events = world.events([event for person in people for event in person.events()])
     ids = [world.identifier("user_id", person.name) for person in people]
     said: list[AnyRecord] = [world.said(ids[n], "tag", "vip", "2026-11-20") for n in range(3)]
-    said += [world.said(ids[0], "outcome", "won", "2026-11-20")]
     job = LocalJob(store, world.home)
     job.run(lines([world.opened("g1"), world.activated("g1"), world.date(str(LAST)), *events, *said]))
     now = stored(store, world)
@@ -334,8 +351,59 @@ def test_views_count_people_by_tag_and_conversion_by_score(
         assert counts[tag][0] == sum(tag in tags for _, tags, _ in now.values())
     assert counts["manual/vip"] == counts["manual"] == (3, 1, 3)
     assert counts["region"][0] == counts["region/east/suzhou"][0]
+
+
+def test_the_way_through_the_stages_and_what_came_of_it(store: Store, make: Callable[[str], World]) -> None:
+    chance = random.Random(4)
+    world = make("ways")
+    people = [Person(f"u{n}", chance) for n in range(30)]
+    ids = {world.identifier("user_id", person.name): person for person in people}
+    events = world.events([event for person in people for event in person.events()])
+    job = LocalJob(store, world.home)
+    said = assertions_of(world, people)
+    job.run(lines([world.opened("g1"), world.activated("g1"), world.date(str(LAST)), *events, *said]))
+    ways: dict[str, Way] = {i: [] for i in ids}
+    for i, person in ids.items():
+        person.stands(LAST, ways[i])
+    rows = store.query_rows(
+        "SELECT profile_id, stage, entered_on, cause, behaviour_score, left_on FROM kintsugi.stage_history"
+        " WHERE workspace = {w:String} ORDER BY profile_id, entered_on, isNull(left_on), left_on", {"w": world.name}
+    )  # fmt: skip
+    for i, way in ways.items():
+        found = [row[1:] for row in rows if row[0] == i]
+        assert [row[:3] for row in found] == [step[:3] for step in way]
+        assert [row[3] for row in found] == pytest.approx([step[3] for step in way], abs=0.01)
+        assert [row[4] for row in found] == [*(step[1] for step in way[1:]), None]
+    assert {row[3] for row in rows} == {"first", "condition", "status", "outcome"}
     bands = store.query_rows(
-        "SELECT sum(profile_count), sum(customers) FROM kintsugi.conversion_by_score WHERE workspace = {w:String}",
-        {"w": world.name},
-    )
-    assert bands == [(12, 1 + sum(s == "customer" for i, (s, _, _) in now.items() if i != ids[0]))]
+        "SELECT stage, score_from, profile_count, customers, lost FROM kintsugi.conversion_by_score"
+        " WHERE workspace = {w:String} ORDER BY ALL", {"w": world.name}
+    )  # fmt: skip
+    scores = {tuple(row[:3]): row[4] for row in rows}
+    assert bands == converted(ways, scores, {i: person.said for i, person in ids.items()})
+    assert sum(row[3] for row in bands) > 3
+
+
+def converted(
+    ways: dict[str, Way],
+    scores: dict[tuple[Any, ...], float],
+    said: dict[str, dict[date, list[tuple[str, str]]]],
+) -> list[tuple[Any, ...]]:
+    """Rows of conversion_by_score by plain counting."""
+    bands: dict[tuple[str, int], list[int]] = {}
+    for i, way in ways.items():
+        for stage in {step[0] for step in way}:
+            day = next(step[1] for step in way if step[0] == stage)
+            later = {step[0] for step in way if step[1] >= day}
+            later |= {
+                value
+                for on, words in said[i].items()
+                if on >= day
+                for what, value in words
+                if what == "outcome"
+            }
+            won, lost = bool(later & {"customer", "won"}), bool(later & {"disqualified", "lost"})
+            band = bands.setdefault((stage, int(scores[i, stage, day] // 20) * 20), [0, 0, 0])
+            for place, counts in enumerate((True, won, lost and not won)):
+                band[place] += counts
+    return sorted((*key, *counts) for key, counts in bands.items())
