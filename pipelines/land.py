@@ -5,7 +5,9 @@ Batches wait in Flink state, never in a Python attribute, and are flushed by num
 every control record and trailer. Every insert is idempotent, so a replay after a failure changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -25,11 +27,15 @@ FILL_EVENTS = 500_000
 """Stored events that one statement derives hits from when a generation is opened."""
 _DAY_US = 86_400_000_000
 _TOLD = 20_000
-"""Rows in one message onwards."""
+"""Rows of either kind in one message onwards."""
+_EVIDENCE = {"sightings": ["identifier_id", "kind", "day"], "links": ["a", "b", "day"]}
+
+Columns = list[list[Any]]
+"""Values of a part of a table, by column."""
+_NONE: Columns = [[], [], []]
 
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 _INSERT_HITS = "INSERT INTO kintsugi_store.rule_hits "
-_ORDER = ("identifiers", "events", "sightings", "links", "traits", "rejects")
 
 
 class Land:
@@ -45,15 +51,16 @@ class Land:
     def flush(self, bodies: list[dict[str, bytes]]) -> Iterator[Message]:
         """Insert the buffered batches, derive hits, then tell."""
         tables = unpack(bodies)
-        for name in _ORDER:
-            if name in tables:
-                self._store.insert_arrow(f"kintsugi_store.{name}", tables[name])
+        work: list[Callable[[], object]] = [
+            partial(self._store.insert_arrow, f"kintsugi_store.{name}", table)
+            for name, table in tables.items()
+        ]
         if "events" in tables:
             for workspace, events in by_workspace(tables["events"]):
                 for generation in open_of(self.words.get(workspace, {})):
-                    self._store.execute(
-                        _INSERT_HITS + self._hits(workspace, generation, "batch"), external={"batch": events}
-                    )
+                    derive = _INSERT_HITS + self._hits(workspace, generation, "batch")
+                    work.append(partial(self._store.execute, derive, external={"batch": events}))
+        self._store.at_once(work)
         yield from self._tell(tables)
 
     def _hits(self, workspace: str, generation: str, source: str) -> str:
@@ -61,15 +68,24 @@ class Land:
         return hits_select(generation, ruleset.scoring, ruleset.identity, source)
 
     def _tell(self, tables: dict[str, pa.Table]) -> Iterator[Message]:
-        sightings, links = tables.get("sightings"), tables.get("links")
-        for name, table in (("sightings", sightings), ("links", links)):
-            if table is not None:
-                columns = ["identifier_id", "kind", "day"] if name == "sightings" else ["a", "b", "day"]
-                for workspace, rows in by_workspace(table):
-                    part = rows.select(columns).set_column(2, "day", rows["day"].cast(pa.int32()))
-                    for start in range(0, part.num_rows, _TOLD):
-                        chunk = [column.to_pylist() for column in part.slice(start, _TOLD).columns]
-                        yield Message(workspace, name, chunk, self._slot)
+        parts: dict[str, dict[str, list[Columns]]] = {}
+        for name, columns in _EVIDENCE.items():
+            for workspace, rows in by_workspace(tables[name]) if name in tables else ():
+                chosen = rows.select(columns).set_column(2, "day", rows["day"].cast(pa.int32()))
+                parts.setdefault(workspace, {})[name] = [
+                    [column.to_pylist() for column in chosen.slice(start, _TOLD).columns]
+                    for start in range(0, chosen.num_rows, _TOLD)
+                ]
+        for workspace, found in parts.items():
+            *first, last = found["sightings"]
+            link, *rest = found.get("links", [_NONE])
+            # every link comes with, or after, the sightings of its ends
+            for sightings, links in [
+                *((part, _NONE) for part in first),
+                (last, link),
+                *((_NONE, part) for part in rest),
+            ]:
+                yield Message(workspace, "evidence", (sightings, links), self._slot)
         if "events" in tables:
             for workspace, rows in by_workspace(tables["events"]):
                 ids = pc.unique(pc.list_flatten(rows["identifiers"])).to_pylist()

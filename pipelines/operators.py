@@ -21,6 +21,7 @@ from pipelines.score import CYCLE_MS, Score
 from pipelines.state import FlinkState
 from store.client import Store, StoreSettings
 
+LONGEST_PAUSE_MS = 2_000
 PICKLED = Types.PICKLED_BYTE_ARRAY()
 
 
@@ -66,6 +67,7 @@ class LandStep(KeyedProcessFunction):
         self._store = _store(self._config)
         self._lands: dict[str, Land] = {}
         self._buffered: dict[str, int] = {}
+        self._pause_ms = FLUSH_AFTER_MS
 
     def _land(self, slot: str) -> Land:
         if slot not in self._lands:
@@ -85,7 +87,7 @@ class LandStep(KeyedProcessFunction):
         if slot not in self._buffered:
             # the first since this attempt or the last flush: state restored with rows has its timer too
             ctx.timer_service().register_processing_time_timer(
-                ctx.timer_service().current_processing_time() + FLUSH_AFTER_MS
+                ctx.timer_service().current_processing_time() + self._pause_ms
             )
         # a trailer waits with the batches before it: many short segments cost no more than a long one
         rows, body = message.body if message.what == "batch" else (0, message.body)
@@ -99,6 +101,7 @@ class LandStep(KeyedProcessFunction):
 
     def _flush(self, slot: str) -> Iterator[Message]:
         """Land what waits: first the batches, then the trailers, which say that all before them is told."""
+        started = time.monotonic()
         waiting = list(self._buffer.get() or ())
         self._buffered.pop(slot, None)
         trailers = [body for body in waiting if isinstance(body, bytes)]
@@ -108,6 +111,7 @@ class LandStep(KeyedProcessFunction):
             yield from trailer_messages(trailer, slot)
         if waiting:
             self._buffer.clear()
+            self._pause_ms = _pause(FLUSH_AFTER_MS, started)
 
 
 class ResolveStep(KeyedProcessFunction):
@@ -188,6 +192,12 @@ class ScoreStep(KeyedProcessFunction):
             step.record([body for what, body in told if what == "trailer"])
             self._touched.clear()
             state.flush()
-            # scoring takes at most a third of the time: under load cycles grow longer, and a profile is computed once
-            # for all that touched it meanwhile
-            self._pause_ms = max(CYCLE_MS, int(2000 * (time.monotonic() - started)))
+            self._pause_ms = _pause(CYCLE_MS, started)
+
+
+def _pause(least: int, started: float) -> int:
+    """Milliseconds to the next round of work: as long as the last took, so that rounds grow under load.
+
+    What a round costs by itself (statements, parts, profiles touched again) is then shared by more events.
+    """
+    return min(max(least, int(1000 * (time.monotonic() - started))), LONGEST_PAUSE_MS)

@@ -6,6 +6,7 @@ the stored map equals the state once an element is done: rows are written before
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -110,10 +111,9 @@ class Resolve:
         if self._must_reconcile:
             self._must_reconcile = False
             yield from self._reconcile_all()
-        if message.what == "sightings":
-            yield from self._add([Sighting(*row) for row in zip(*message.body, strict=True)], [], [])
-        elif message.what == "links":
-            yield from self._add([], [Link(*row) for row in zip(*message.body, strict=True)], [])
+        if message.what == "evidence":
+            sightings, links = (zip(*columns, strict=True) for columns in message.body)
+            yield from self._add([Sighting(*row) for row in sightings], [Link(*row) for row in links], [])
         elif message.what == "touched":
             yield message
         elif message.what == "trailer":
@@ -200,24 +200,19 @@ class Resolve:
         version = self._versions.next()
         now = self._now()
         head = (self._workspace, generation)
-        self._insert(
-            "identity_map",
-            [(*head, i, row.profile_id, row.state, version) for i, row in changes.identifiers.items()],
-        )
-        self._insert("clusters", [(*head, p, list(m), version) for p, m in changes.clusters.items()])
-        self._insert("excluded_identifiers", [(*head, i, r, version) for i, r in changes.excluded.items()])
-        self._insert(
-            "refused_links",
-            [
-                (*head, a, b, refusal.reason if refusal else "", refusal.blocker if refusal else "", version)
-                for (a, b), refusal in changes.refused.items()
-            ],
-        )
         # the journal is what readers were told: of a generation that is not in force they hear nothing
         moves = changes.moves if generation == self._state.get("told") else []
         self._insert(
-            "identity_changes",
-            [
+            identity_map=[
+                (*head, i, row.profile_id, row.state, version) for i, row in changes.identifiers.items()
+            ],
+            clusters=[(*head, p, list(m), version) for p, m in changes.clusters.items()],
+            excluded_identifiers=[(*head, i, r, version) for i, r in changes.excluded.items()],
+            refused_links=[
+                (*head, a, b, refusal.reason if refusal else "", refusal.blocker if refusal else "", version)
+                for (a, b), refusal in changes.refused.items()
+            ],
+            identity_changes=[
                 (*head, now, m.identifier, m.from_profile, m.to_profile, m.cause, version, m.evidence.split())
                 for m in moves
             ],
@@ -228,9 +223,12 @@ class Resolve:
             self._state.put("version", version)
             yield Message(self._workspace, "moved", (generation, sorted(told)))
 
-    def _insert(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        if rows:
-            self._store.insert_arrow(f"kintsugi_store.{table}", arrow.table(table, rows))
+    def _insert(self, **tables: list[tuple[Any, ...]]) -> None:
+        self._store.at_once(
+            partial(self._store.insert_arrow, f"kintsugi_store.{name}", arrow.table(name, rows))
+            for name, rows in tables.items()
+            if rows
+        )
 
     # after a restore --------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ import ipaddress
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ _T = TypeVar("_T")
 
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
+AT_ONCE: Final = 8
+"""Calls that one store has under way by `at_once`."""
 _PASSING: Final = frozenset([202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 999])
 """ClickHouse's codes for what time mends: overload, memory, too many parts, lost peers."""
 
@@ -99,6 +102,7 @@ class Store:
         self._address = _address(settings.url)
         self._client: Client | None = None
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
 
     def insert_arrow(self, table: str, batch: pa.Table | pa.RecordBatch) -> int:
         """Adds rows, in place when this returns; columns go by name. Returns the number of rows sent."""
@@ -152,6 +156,15 @@ class Store:
 
         self._call(command)
 
+    def at_once(self, calls: Iterable[Callable[[], _T]]) -> list[_T]:
+        """Results of calls of this store that do not wait for each other; most of a small insert is waiting.
+
+        Returns when all have ended; raises the first error in their order.
+        """
+        waiting = [self._threads.submit(call) for call in calls]
+        wait(waiting)
+        return [one.result() for one in waiting]
+
     def ping(self) -> bool:
         """Whether the store answers right now; asked once, at most 3 s."""
         try:
@@ -160,7 +173,9 @@ class Store:
             return False
 
     def close(self) -> None:
-        """Gives up the connections; a later call opens new ones."""
+        """Gives up the connections and threads; a later call opens new connections."""
+        self._threads.shutdown()
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="store")
         with self._lock:
             if self._client is not None:
                 self._client.close_connections()
@@ -177,10 +192,10 @@ class Store:
                 code = _code(error)
                 if not isinstance(error, OperationalError) and code not in _PASSING:
                     raise StoreRefused(code, str(error)) from None
-                wait = pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads clients, protects nothing
-                if time.monotonic() + wait > deadline:
+                rest = pause * random.uniform(0.5, 1.0)  # noqa: S311  # spreads clients, protects nothing
+                if time.monotonic() + rest > deadline:
                     raise StoreUnavailable(f"{self.settings.url} does not answer: {error}") from None
-            time.sleep(wait)
+            time.sleep(rest)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _connected(self) -> Client:

@@ -171,7 +171,7 @@ def evidence(world: World, *pairs: tuple[str, str, int]) -> list[Message]:
     links = [
         list(column) for column in zip(*((min(a, b), max(a, b), day) for a, b, day in pairs), strict=True)
     ]
-    return [Message(world.name, "sightings", sightings, "0"), Message(world.name, "links", links, "0")]
+    return [Message(world.name, "evidence", (sightings, links), "0")]
 
 
 def test_a_restore_repairs_what_a_dead_attempt_wrote(store: Store, new_world: MakeWorld) -> None:
