@@ -74,8 +74,10 @@ class Profile(BaseModel):
         description="Points for fit (completeness, location, preference), not a confidence that the "
         "identifiers belong together"
     )
-    behaviour_points: dict[str, float] = Field(description="behaviour_score by rule")
-    identity_points: dict[str, float] = Field(description="identity_score by rule")
+    behaviour_points: dict[str, float] = Field(
+        description="behaviour_score by rule, with inactivity, floor and ceiling"
+    )
+    identity_points: dict[str, float] = Field(description="identity_score by rule, with floor and ceiling")
     stage: str = Field(description="Stage of the customer journey; empty before the first")
     tags: list[str] = Field(description="Tags")
     segments: list[str] = Field(description="Segments the profile is in")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
+from scoring.bounds import UNBOUNDED, Bounds
 from scoring.decay import decayed_total
 from store.client import Store
 
@@ -23,8 +24,8 @@ _POINTER = """
 SELECT generation, as_of,
     (SELECT max(recorded_at) FROM kintsugi_store.progress WHERE workspace = {w:String}) AS evidence_through
 FROM kintsugi_store.in_force FINAL WHERE workspace = {w:String}"""
-_WEIGHTS = """
-SELECT weights FROM kintsugi_store.generations FINAL
+_DERIVED_BY = """
+SELECT weights, bounds FROM kintsugi_store.generations FINAL
 WHERE workspace = {w:String} AND generation = {g:String}"""
 _MAP = """
 SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map FINAL
@@ -55,6 +56,7 @@ class InForce:
     evidence_through: datetime | None
     """When a segment of the log was last recorded as done."""
     weights: Mapping[str, list[int]] = field(default_factory=dict)
+    bounds: Bounds = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +159,13 @@ class ProfileReader:
     def _pointed(self, workspace: str, row: tuple[Any, ...], known: InForce | None) -> InForce:
         generation, as_of, through = row
         if known is not None and known.generation == generation:
-            weights = known.weights
+            weights, bounds = known.weights, known.bounds
         else:
-            opened = self._store.query_rows(_WEIGHTS, {"w": workspace, "g": generation})
-            weights = dict(opened[0][0]) if opened else {}
-        return InForce(generation, as_of, through if through and through.timestamp() > 0 else None, weights)
+            opened = self._store.query_rows(_DERIVED_BY, {"w": workspace, "g": generation})
+            weights, limits = (dict(part) for part in opened[0]) if opened else ({}, {})
+            bounds = Bounds(**limits)
+        moment = through if through and through.timestamp() > 0 else None
+        return InForce(generation, as_of, moment, weights, bounds)
 
     def _resolve(
         self, workspace: str, in_force: InForce, ids: list[str]
@@ -185,12 +189,13 @@ class ProfileReader:
 
 def _profile(row: dict[str, Any], known: Mapping[str, Identifier], in_force: InForce) -> ProfileRow:
     identifiers = [known[member] for member in row["members"] if member in known]
+    points = dict(row["points"]) | half_life_points(row, in_force)
     return ProfileRow(
         profile_id=row["profile_id"],
         identifiers=tuple(sorted(identifiers, key=lambda i: (i.namespace, i.scope, i.identifier_id))),
         traits=dict(row["traits"]),
         sealed_traits=dict(row["sealed_traits"]),
-        behaviour_points=dict(row["points"]) | half_life_points(row, in_force),
+        behaviour_points=points | in_force.bounds.line(sum(points.values())),
         identity_points=dict(row["identity_points"]),
         **{name: row[name] for name in _AS_STORED},
     )

@@ -22,6 +22,7 @@ from api.keys import Access, AccessKeys
 from api.profiles import Found, ProfileReader
 from schemas.errors import Problem
 from scoring.behaviour import HITS, NEVER, behaviour
+from scoring.bounds import CEILING, FLOOR
 from scoring.decay import SCALE
 from scoring.facts import active_days_select, facts_select
 from scoring.ledger import Hit, Ledger, Line, explain
@@ -53,7 +54,9 @@ class DayPart(BaseModel):
 class RuleLine(BaseModel):
     """Points of one rule."""
 
-    rule: str = Field(description="Rule; inactivity: points for silence")
+    rule: str = Field(
+        description="Rule; inactivity: points for silence; floor, ceiling: what takes the sum into the bounds"
+    )
     points: float = Field(description="Points on the day; all lines add up to the score")
     days: list[DayPart] = Field(description="What they are made of, by day")
 
@@ -189,6 +192,7 @@ def _next_change(hits: list[Hit], active: set[int], rules: ScoringRules, ledger:
     past = [hit for hit in hits if hit.day <= ledger.date]
     then = explain(past, {day for day in active if day <= ledger.date}, rules, change)
     smooth = {rule.name for rule in rules.behaviour if rule.decay.kind in ("half_life", "linear")}
+    smooth |= {FLOOR, CEILING}
     now, later = (
         {line.rule: line.points for line in each.lines if line.rule not in smooth} for each in (ledger, then)
     )

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from identity.clusters import clusters
 from identity.evidence import Link, Sighting
 from pipelines.generations import Ruleset
@@ -26,7 +28,7 @@ _PROFILE = """toJSONString(tuple(profile_id, arraySort(members), mapSort(trait_e
     arraySort(arrayMap(d -> (d.rule, toInt32(d.day), d.amount), decaying)), mapSort(identity_points), toString(stage),
     arrayMap(h -> (h.stage, toInt32(h.day), h.cause, h.behaviour_score), stage_history),
     arraySort(tags), arraySort(segments), first_channel, last_channel, owner,
-    toUnixTimestamp64Micro(first_seen_at), toUnixTimestamp64Micro(last_seen_at), event_count))"""
+    toUnixTimestamp64Micro(first_seen_at), toUnixTimestamp64Micro(last_seen_at), event_count, behaviour_score))"""
 """Canonical line of a golden record, stored or computed; traits stand for themselves by the event they come from."""
 _MAPPED = "toJSONString([identifier_id, profile_id, toString(state)])"
 """Canonical line of a row of the map."""
@@ -87,9 +89,7 @@ def _hash(identity: Iterable[list[str]], profiles: Iterable[list[str]]) -> Diges
 
 def _stored(store: Store, workspace: str, generation: str) -> tuple[Iterable[list[str]], Iterable[list[str]]]:
     def lines(table: str, id_: str, line: str, condition: str) -> Iterator[list[str]]:
-        rows = (
-            f"FROM kintsugi_store.{table} FINAL WHERE workspace = {{w:String}} AND generation = {{g:String}}"
-        )
+        rows = f"FROM kintsugi_store.{table} WHERE workspace = {{w:String}} AND generation = {{g:String}}"
         ask = {"w": workspace, "g": generation}
         ((count,),) = store.query_rows(f"SELECT count() {rows}", ask)
         for prefix in prefixes(count, _SLICE):
@@ -100,8 +100,13 @@ def _stored(store: Store, workspace: str, generation: str) -> tuple[Iterable[lis
             yield found["line"].to_pylist()
 
     return (
-        lines("identity_map", "identifier_id", _MAPPED, "(profile_id != identifier_id OR state != 'member')"),
-        lines("profile_rows", "profile_id", _PROFILE, "is_tombstone = 0"),
+        lines(
+            "identity_map FINAL",
+            "identifier_id",
+            _MAPPED,
+            "(profile_id != identifier_id OR state != 'member')",
+        ),
+        lines("scored_profiles(derivation = {g:String})", "profile_id", _PROFILE, "is_tombstone = 0"),
     )
 
 
@@ -134,10 +139,10 @@ def _derived(
     def profiles() -> Iterator[list[str]]:
         ids = sorted(members)
         for start in range(0, len(ids), _CHUNK):
-            rows = computed.rows({p: members[p] for p in ids[start : start + _CHUNK]}, 0)
+            rows, score = computed.scored({p: members[p] for p in ids[start : start + _CHUNK]}, 0)
             found = store.query_arrow(
                 f"SELECT {_PROFILE} AS line FROM computed WHERE is_tombstone = 0 ORDER BY profile_id",
-                external={"computed": rows},
+                external={"computed": rows.append_column("behaviour_score", pa.array(score))},
             )
             yield found["line"].to_pylist()
 

@@ -32,26 +32,8 @@ one into several; several into several others; none before; none after, where id
 _STAYS = ("unchanged", "resized")
 """Profiles that stay one."""
 
-_ROWS = """
-SELECT profile_id, members, stage, arraySum(mapValues(identity_points)) AS identity,
-    arraySum(mapValues(points)) + arraySum(arrayMap(r -> toInt64(intDiv(
-        arraySum(arrayMap(d -> if(d.1 = r, d.2, toInt128(0)), weighed)), toInt128(1073741824))),
-        arrayDistinct(weighed.1))) AS behaviour
-FROM (
-    WITH
-        (SELECT (mapKeys(weights), arrayFlatten(mapValues(weights)),
-                 arrayPushFront(arrayCumSum(arrayMap(w -> length(w), mapValues(weights))), toUInt64(0)))
-         FROM kintsugi_store.generations FINAL
-         WHERE workspace = {w:String} AND generation = {%(g)s:String}) AS half_lives,
-        half_lives.1 AS rules, half_lives.2 AS flat, half_lives.3 AS starts
-    SELECT profile_id, members, stage, identity_points, points,
-        arrayMap(d -> (d.1, if(d.3 > 0 AND d.4 >= 0 AND d.4 < starts[d.3 + 1] - starts[d.3],
-                               toInt128(d.2) * flat[starts[d.3] + d.4 + 1], toInt128(0))),
-            arrayMap(d -> (d.rule, d.amount, indexOf(rules, d.rule), {as_of:Int32} - toInt32(d.day)), decaying)
-        ) AS weighed
-    FROM kintsugi_store.profile_rows FINAL
-    WHERE workspace = {w:String} AND generation = {%(g)s:String} AND is_tombstone = 0
-)"""
+_ROWS = """SELECT profile_id, members, stage, identity_score AS identity, behaviour_score AS behaviour
+FROM kintsugi_store.scored_profiles(derivation = {%(g)s:String}) WHERE workspace = {w:String}"""
 """Living profiles of a generation with their scores on the date in force, in thousandths."""
 
 

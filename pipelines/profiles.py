@@ -23,7 +23,7 @@ from pipelines.generations import Ruleset
 from pipelines.journal import Journal
 from pipelines.standing import Cycle, Scores, Standing
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
-from scoring.behaviour import NEVER, behaviour, counted_by_day
+from scoring.behaviour import NEVER, Int64s, behaviour, counted_by_day
 from scoring.compile import when_select
 from scoring.facts import activity_select, facts_select, traits_select
 from scoring.fit import FitResult, identity_points
@@ -69,7 +69,7 @@ class Profiles:
     def write(self, identifiers: Sequence[str], version: int, journal: Journal | None = None) -> None:
         """Write the rows of every profile that holds, or held, one of the identifiers; the journal goes first."""
         members, gone = self._touched(identifiers)
-        for rows in (self.rows(members, version), self._tombstones(gone, version)):
+        for rows in (self.scored(members, version)[0], self._tombstones(gone, version)):
             if journal:
                 journal.publish(rows, version)
             self._store.insert_arrow("kintsugi_store.profile_rows", rows)
@@ -107,11 +107,11 @@ class Profiles:
 
     # one cycle ------------------------------------------------------------------------------------------------
 
-    def rows(self, members: Mapping[str, Sequence[str]], version: int) -> pa.Table:
-        """Rows of PROFILE_ROWS for these profiles, one each."""
+    def scored(self, members: Mapping[str, Sequence[str]], version: int) -> tuple[pa.Table, Int64s]:
+        """Rows of PROFILE_ROWS for these profiles, one each, and their behaviour scores on the date."""
         ids = sorted(members)
         if not ids:
-            return PROFILE_ROWS.empty_table()
+            return PROFILE_ROWS.empty_table(), np.zeros(0, np.int64)
         touched = pa.table(
             {
                 "profile_id": pa.array([p for p in ids for _ in members[p]], pa.utf8()),
@@ -145,7 +145,7 @@ class Profiles:
         columns["next_change_on"] = pa.array(
             next_change.astype(np.int32), pa.int32(), mask=next_change == NEVER
         ).cast(DAY)
-        return self._row_table(ids, columns, version)
+        return self._row_table(ids, columns, version), result.score
 
     def _fit(self, ids: list[str], columns: Mapping[str, Any]) -> FitResult:
         """Identity points: the store judges the conditions over the rows of this cycle."""

@@ -138,11 +138,9 @@ class Score:
 
     def _prepare(self, record: log_record.Generation) -> None:
         """Compute every profile of a new generation, in slices by identifier."""
-        by_rule = weights(Ruleset.from_json(record.ruleset).scoring)
-        self._insert(
-            "generations",
-            (self._workspace, record.generation, record.at, record.ruleset, list(by_rule.items())),
-        )
+        scoring = Ruleset.from_json(record.ruleset).scoring
+        derived = [list(part.items()) for part in (weights(scoring), scoring.bounds.as_map())]
+        self._insert("generations", (self._workspace, record.generation, record.at, record.ruleset, *derived))
         count = self._store.query_rows(
             "SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}",
             {"w": self._workspace},

@@ -69,7 +69,7 @@ ASSERTIONS = _schema(
 
 GENERATIONS = _schema(
     ("workspace", pa.utf8()), ("generation", pa.utf8()), ("opened_at", TIME), ("ruleset", pa.utf8()),
-    ("weights", pa.map_(pa.utf8(), pa.list_(pa.uint32()))),
+    ("weights", pa.map_(pa.utf8(), pa.list_(pa.uint32()))), ("bounds", pa.map_(pa.utf8(), pa.int64())),
 )  # fmt: skip
 """Rulesets under which profiles are derived."""
 

@@ -49,7 +49,7 @@ class BehaviourResult:
     decaying: pa.ListArray
     """(rule, day, amount) of half-life and linear rules, amounts after caps and before decay; sorted by rule, day."""
     score: Int64s
-    """Behaviour score on the date."""
+    """Behaviour score on the date: the sum of all points, within the bounds."""
     next_change_on: Int32s
     """Next day after the date on which a window or inactivity term changes; NEVER when none will."""
 
@@ -120,13 +120,12 @@ def counted_by_day(hits: pa.Table, rules: ScoringRules, date: int) -> list[DayPo
             codes = keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
             amounts[here] = np.where(is_first(profiles[here], codes), amounts[here], 0)
         amounts[here] = counted(profiles[here], days[here], amounts[here], rule.caps)
-    for group in rules.groups:
-        members = [n for n, rule in enumerate(rules.behaviour) if rule.group == group.name]
+    for members, caps in rules.shared_caps():
         rows = np.flatnonzero(np.isin(of_rule, members))
         events = table["event_id"].combine_chunks().take(pa.array(rows))
         rank = pc.rank(events, tiebreaker="dense").to_numpy()
         rows = rows[np.lexsort((of_rule[rows], rank, days[rows], profiles[rows]))]
-        amounts[rows] = counted(profiles[rows], days[rows], amounts[rows], group.caps)
+        amounts[rows] = counted(profiles[rows], days[rows], amounts[rows], caps)
     slices = [slice(*bounds[index : index + 2]) for index in range(len(names))]
     return [DayPoints(*_by_day(profiles[here], days[here], amounts[here])) for here in slices]
 
@@ -189,7 +188,7 @@ def behaviour(
     return BehaviourResult(
         maps.cast(PROFILE_ROWS.field("points").type),
         lists.cast(PROFILE_ROWS.field("decaying").type),
-        score,
+        rules.bounds.clamp(score),
         next_change.astype(np.int32),
     )
 

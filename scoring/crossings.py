@@ -66,6 +66,7 @@ class ScoreDays:
         order = np.argsort(keys, kind="stable")
         self._steps = keys[order]
         self._sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(deltas[order])))
+        self._bounds = rules.bounds
         self._longest = max((len(table) for _, table, _ in self._decaying), default=0)
 
     @property
@@ -76,7 +77,7 @@ class ScoreDays:
     def at(self, profile: Int64s, day: Int64s) -> Int64s:
         """Scores of profiles on days."""
         steps, positive, negative = self._parts(profile, day)
-        return np.asarray(steps + positive + negative, np.int64)
+        return self._bounds.clamp(steps + positive + negative)
 
     def _parts(self, profile: Int64s, day: Int64s) -> tuple[Int64s, Int64s, Int64s]:
         """What steps, decaying points and decaying deductions give."""
@@ -94,6 +95,10 @@ class ScoreDays:
             ages[ages < 0] = len(table)
             fading[is_negative][held] += decayed(points.amount[part], ages, table, starts)
         return np.asarray(steps, np.int64), fading[False], fading[True]
+
+    def _bands(self, total: Int64s, limits: Int64s) -> Int64s:
+        """Bands of the scores of these sums; a bound keeps their order, so it keeps what `_inside` concludes."""
+        return bands(self._bounds.clamp(total), limits)
 
     def crossings(self, thresholds: Sequence[int], first: Int64s, last: Int64s) -> Int64s:
         """Sorted keys of the days in (first, last] on which a score is not where it was the day before.
@@ -115,7 +120,7 @@ class ScoreDays:
         end = last[profile]
         end[~is_last] = day[np.flatnonzero(~is_last) + 1] - 1
         at_start, at_end = self._parts(profile, day), self._parts(profile, end)
-        start_band, end_band = (bands(s + p + n, limits) for s, p, n in (at_start, at_end))
+        start_band, end_band = (self._bands(s + p + n, limits) for s, p, n in (at_start, at_end))
         follows = np.flatnonzero(~is_last)
         jumps = follows[end_band[follows] != start_band[follows + 1]] + 1
         found = [keys_of(profile[jumps], day[jumps]), *self._inside(profile, day, end, limits)]
@@ -130,9 +135,11 @@ class ScoreDays:
                 self._parts(profile, end),
             )
             least, most = steps + high_end + low_end, steps + high + low
-            open_ = (bands(least, limits) != bands(most, limits)) & (start < end)
+            open_ = (self._bands(least, limits) != self._bands(most, limits)) & (start < end)
             is_step = open_ & (end == start + 1)
-            differs = bands(steps + high + low_end, limits) != bands(steps + high_end + low, limits)
+            differs = self._bands(steps + high + low_end, limits) != self._bands(
+                steps + high_end + low, limits
+            )
             found.append(keys_of(profile[is_step & differs], end[is_step & differs]))
             open_ &= ~is_step
             profile, start, end = profile[open_], start[open_], end[open_]

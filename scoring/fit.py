@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.arrow import PROFILE_ROWS
+from scoring.bounds import CEILING, FLOOR
 from scoring.ruleset import ScoringRules
 
 
@@ -18,18 +19,25 @@ class FitResult:
     """One entry per profile; points in thousandths."""
 
     points: pa.MapArray
-    """Points by rule that holds, sorted by rule."""
+    """Points by rule that holds, and what a bound adds or takes, sorted by name; they add up to the score."""
     score: npt.NDArray[np.int64]
 
 
 def identity_points(results: npt.NDArray[np.uint8], rules: ScoringRules) -> FitResult:
     """Points from `results` of `when_select`: shape (profiles, identity rules), 1 where a rule holds."""
-    by_name = sorted(range(len(rules.identity)), key=lambda i: rules.identity[i].name)
-    names = pa.array([rules.identity[i].name for i in by_name], pa.utf8())
-    amounts = np.array([rules.identity[i].points for i in by_name], np.int64)
-    holds = results[:, by_name] != 0
-    place = np.nonzero(holds)[1]
-    offsets = np.zeros(len(holds) + 1, np.int32)
-    np.cumsum(holds.sum(axis=1), out=offsets[1:])
-    maps = pa.MapArray.from_arrays(pa.array(offsets), names.take(pa.array(place)), pa.array(amounts[place]))
-    return FitResult(maps.cast(PROFILE_ROWS.field("identity_points").type), holds @ amounts)
+    amounts = np.array([rule.points for rule in rules.identity], np.int64)
+    given = (results != 0) * amounts
+    total = given.sum(axis=1)
+    score = rules.identity_bounds.clamp(total)
+    bound = (score - total)[:, None]
+    lines = np.hstack([given, np.maximum(bound, 0), np.minimum(bound, 0)])
+    names = np.array([*(rule.name for rule in rules.identity), FLOOR, CEILING])
+    by_name = np.argsort(names)
+    lines, names = lines[:, by_name], names[by_name]
+    place = np.nonzero(lines)
+    offsets = np.zeros(len(lines) + 1, np.int32)
+    np.cumsum(np.count_nonzero(lines, axis=1), out=offsets[1:])
+    maps = pa.MapArray.from_arrays(
+        pa.array(offsets), pa.array(names[place[1]], pa.utf8()), pa.array(lines[place])
+    )
+    return FitResult(maps.cast(PROFILE_ROWS.field("identity_points").type), score)

@@ -46,7 +46,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Lines in the order of the rules, those without hits left out; silence last."""
+    """Lines in the order of the rules, those without hits left out; then silence, and what a bound adds or takes."""
 
     date: int
     lines: tuple[Line, ...]
@@ -74,12 +74,15 @@ def explain(hits: Collection[Hit], active_days: Collection[int], rules: ScoringR
         points, _ = inactivity(np.array([last], np.int64), rules.inactivity, date)
         if points[0]:
             lines.append(Line(INACTIVITY, int(points[0])))
+    bound = rules.bounds.line(sum(line.points for line in lines))
+    lines += [Line(name, points) for name, points in bound.items()]
     return Ledger(date, tuple(lines))
 
 
 def _counted(hits: Sequence[Hit], rules: ScoringRules) -> list[int]:
     """What caps leave of each hit; hits by (day, event_id)."""
     place = {rule.name: n for n, rule in enumerate(rules.behaviour)}
+    rule_of = [place.get(hit.rule, -1) for hit in hits]
     left = [hit.amount for hit in hits]
 
     def cap(rows: list[int], caps: Sequence[Cap]) -> None:
@@ -91,18 +94,17 @@ def _counted(hits: Sequence[Hit], rules: ScoringRules) -> list[int]:
         ):
             left[n] = points
 
-    for rule in rules.behaviour:
-        own = [n for n, hit in enumerate(hits) if hit.rule == rule.name]
+    for of_rule, rule in enumerate(rules.behaviour):
+        own = [n for n, which in enumerate(rule_of) if which == of_rule]
         seen: set[str] = set()
         for n in own if rule.once_per else ():
             left[n] = 0 if hits[n].distinct_key in seen else left[n]
             seen.add(hits[n].distinct_key)
         cap(own, rule.caps)
-    for group in rules.groups:
-        inside = {rule.name for rule in rules.behaviour if rule.group == group.name}
-        rows = [n for n, hit in enumerate(hits) if hit.rule in inside]
-        rows.sort(key=lambda n: (hits[n].day, hits[n].event_id, place[hits[n].rule]))
-        cap(rows, group.caps)
+    for members, caps in rules.shared_caps():
+        rows = [n for n, which in enumerate(rule_of) if which in members]
+        rows.sort(key=lambda n: (hits[n].day, hits[n].event_id, rule_of[n]))
+        cap(rows, caps)
     return left
 
 

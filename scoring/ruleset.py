@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from schemas.errors import Problem
+from scoring.bounds import CEILING, FLOOR, UNBOUNDED, Bounds, parse_bounds
 from scoring.conditions import event_condition, event_value, profile_condition
 from scoring.profile_rules import (
     Segment,
@@ -151,6 +152,19 @@ class ScoringRules:
     segments: tuple[Segment, ...] = ()
     """By name; they come from files of their own."""
     groups: tuple[Group, ...] = ()
+    cap: tuple[Cap, ...] = ()
+    """Caps that all rules that give points fill together, after those of the groups."""
+    bounds: Bounds = UNBOUNDED
+    """Of the behaviour score."""
+    identity_bounds: Bounds = UNBOUNDED
+
+    def shared_caps(self) -> list[tuple[list[int], tuple[Cap, ...]]]:
+        """Places of behaviour rules whose hits fill caps together, and these caps, in the order in which they apply."""
+        numbered = list(enumerate(self.behaviour))
+        shared = [([n for n, rule in numbered if rule.group == g.name], g.caps) for g in self.groups]
+        if self.cap:
+            shared.append(([n for n, rule in numbered if rule.points > 0], self.cap))
+        return shared
 
     @property
     def rule_count(self) -> int:
@@ -192,6 +206,9 @@ def _from_fields(fields: dict[str, Any]) -> ScoringRules:
             Group(group["name"], tuple(Cap(**cap) for cap in group["caps"]))
             for group in fields.get("groups", ())
         ),
+        cap=tuple(Cap(**cap) for cap in fields.get("cap", ())),
+        bounds=Bounds(**fields.get("bounds", {})),
+        identity_bounds=Bounds(**fields.get("identity_bounds", {})),
     )
 
 
@@ -205,21 +222,23 @@ def parse_scoring(text: str) -> ScoringRules:
     500
     """
     fields = read(text).fields(("behaviour", "identity", "stages", "tags"))
-    behaviour: tuple[BehaviourRule, ...] = ()
-    identity: tuple[IdentityRule, ...] = ()
-    inactivity = None
-    groups: tuple[Group, ...] = ()
+    told: dict[str, Any] = {}
     if "behaviour" in fields:
-        parts = fields["behaviour"].fields(("rules", "groups", "inactivity"))
-        behaviour = _rules(parts.get("rules"), _behaviour_rule)
-        groups = _groups(parts.get("groups"), fields["behaviour"], behaviour)
-        inactivity = _inactivity(parts["inactivity"]) if "inactivity" in parts else None
+        parts = fields["behaviour"].fields(("rules", "groups", "cap", "inactivity", FLOOR, CEILING))
+        told["behaviour"] = _rules(parts.get("rules"), _behaviour_rule)
+        told["groups"] = _groups(parts.get("groups"), fields["behaviour"], told["behaviour"])
+        told["cap"] = _caps(parts["cap"]) if "cap" in parts else ()
+        told["inactivity"] = _inactivity(parts["inactivity"]) if "inactivity" in parts else None
+        told["bounds"] = parse_bounds(parts)
     if "identity" in fields:
-        parts = fields["identity"].fields(("rules",))
-        identity = _rules(parts.get("rules"), _identity_rule)
-    stages = parse_stages(fields["stages"]) if "stages" in fields else None
-    tags = parse_tags(fields["tags"]) if "tags" in fields else ()
-    return ScoringRules(behaviour, inactivity, identity, stages, tags, groups=groups)
+        parts = fields["identity"].fields(("rules", FLOOR, CEILING))
+        told["identity"] = _rules(parts.get("rules"), _identity_rule)
+        told["identity_bounds"] = parse_bounds(parts)
+    if "stages" in fields:
+        told["stages"] = parse_stages(fields["stages"])
+    if "tags" in fields:
+        told["tags"] = parse_tags(fields["tags"])
+    return ScoringRules(**told)
 
 
 def with_segments(rules: ScoringRules, segments: Sequence[Segment]) -> ScoringRules:
@@ -301,8 +320,8 @@ def _identity_rule(place: Place) -> IdentityRule:
 
 def _name(place: Place) -> str:
     name = place.name()
-    if name == INACTIVITY:
-        place.refuse(f"{name} is the name under which points for silence stand")
+    if name in (INACTIVITY, FLOOR, CEILING):
+        place.refuse(f"{name} is the line of points for silence, or of a bound, among the points by rule")
     return name
 
 

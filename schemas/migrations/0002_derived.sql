@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.generations (
     generation String                 COMMENT 'Name of the derivation',
     opened_at  DateTime64(6, 'UTC')   COMMENT 'When it was opened',
     ruleset    String                 COMMENT 'The ruleset it derives by, canonical JSON',
-    weights    Map(String, Array(UInt32)) COMMENT 'For each half-life rule: weight by age in days, scale 2^30'
+    weights    Map(String, Array(UInt32)) COMMENT 'For each half-life rule: weight by age in days, scale 2^30',
+    bounds     Map(String, Int64)     COMMENT 'floor and ceiling of the behaviour score in thousandths, where it has them'
 ) ENGINE = ReplacingMergeTree ORDER BY (workspace, generation)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Rulesets under which profiles were derived';

@@ -13,17 +13,24 @@ CREATE OR REPLACE VIEW kintsugi_store.current_members AS
 SELECT workspace, generation, profile_id, arrayJoin(members) AS identifier_id
 FROM kintsugi_store.current_rows;
 
--- Half-life points of a rule on the date in force: sum of raw points * weight of their age, divided by the scale of
--- the weights, towards zero (intDiv). An age without a weight weighs nothing. All weights of all workspaces stand in
--- one constant array, because joining them to a million rows would copy them a million times: the weights of the
--- n-th (workspace, rule) lie behind its n-th start.
-CREATE OR REPLACE VIEW kintsugi_store.current_profiles AS
+-- What a score is, for everything that reads scores from rows: those of a derivation, '' for the one in force, on the
+-- date in force, in thousandths. Points that fade under a rule: sum of raw points * weight of their age, divided by the
+-- scale of the weights, towards zero (intDiv). An age without a weight weighs nothing. All weights of all workspaces
+-- stand in one constant array, because joining them to a million rows would copy them a million times: the weights of
+-- the n-th (workspace, rule) lie behind its n-th start. The sum of all points, taken into the bounds, is the score.
+CREATE OR REPLACE VIEW kintsugi_store.scored_profiles AS
 WITH
-    (SELECT (groupArray(workspace), groupArray(as_of)) FROM kintsugi_store.in_force FINAL) AS dates,
+    shown AS (SELECT workspace, if({derivation:String} = '', generation, {derivation:String}) AS generation, as_of
+                FROM kintsugi_store.in_force FINAL),
+    (SELECT (groupArray(workspace), groupArray(as_of)) FROM shown) AS dates,
+    (SELECT (groupArray(CAST(workspace, 'String')), groupArray(if(mapContains(bounds, 'floor'), bounds['floor'], -4611686018427387904)),
+             groupArray(if(mapContains(bounds, 'ceiling'), bounds['ceiling'], 4611686018427387904)))
+       FROM kintsugi_store.generations FINAL WHERE (workspace, generation) IN (SELECT workspace, generation FROM shown)
+    ) AS bounds_of,
     (SELECT (groupArray(key), arrayPushFront(arrayCumSum(groupArray(length(by_age))), toUInt64(0)), arrayFlatten(groupArray(by_age)))
        FROM (SELECT arrayJoin(mapKeys(weights)) AS rule, concat(workspace, '\n', rule) AS key, weights[rule] AS by_age
                FROM kintsugi_store.generations FINAL
-              WHERE (workspace, generation) IN (SELECT workspace, generation FROM kintsugi_store.in_force FINAL))
+              WHERE (workspace, generation) IN (SELECT workspace, generation FROM shown))
     ) AS half_lives, half_lives.1 AS keys, half_lives.2 AS starts, half_lives.3 AS flat
 SELECT
     *,
@@ -32,12 +39,24 @@ SELECT
         arrayMap(d -> (d.rule, d.day, d.amount, indexOf(keys, concat(workspace, '\n', d.rule)), toInt32(in_force_on) - toInt32(d.day)),
                  decaying))
         ::Array(Tuple(rule String, day Date32, amount Int64, weight UInt32)) AS weighted,
-    arrayMap(r -> (r, toInt64(intDiv(
+    arrayConcat(
+        arrayMap((r, p) -> (r, p), mapKeys(points), mapValues(points)),
+        arrayMap(r -> (r, toInt64(intDiv(
             arraySum(arrayMap(w -> if(w.rule = r, toInt128(w.amount) * w.weight, toInt128(0)), weighted)),
             toInt128(1073741824)))),
-        arrayDistinct(weighted.rule))
-        ::Array(Tuple(rule String, points Int64)) AS half_life_points
-FROM kintsugi_store.current_rows;
+        arrayDistinct(weighted.rule)))
+        ::Array(Tuple(rule String, points Int64)) AS summed,
+    toInt64(arraySum(summed.points)) AS total,
+    least(greatest(total, transform(CAST(workspace, 'String'), bounds_of.1, bounds_of.2, total)),
+          transform(CAST(workspace, 'String'), bounds_of.1, bounds_of.3, total)) AS behaviour_score,
+    arrayConcat(summed, arrayFilter(l -> l.2 != 0, [('floor', greatest(behaviour_score - total, 0)), ('ceiling', least(behaviour_score - total, 0))]))
+        ::Array(Tuple(rule String, points Int64)) AS behaviour_lines,
+    toInt64(arraySum(mapValues(identity_points))) AS identity_score
+FROM kintsugi_store.profile_rows FINAL
+WHERE is_tombstone = 0 AND (workspace, generation) IN (SELECT workspace, generation FROM shown);
+
+CREATE OR REPLACE VIEW kintsugi_store.current_profiles AS
+SELECT * FROM kintsugi_store.scored_profiles(derivation = '');
 
 -- One row per event and rule for the profile of its subject: the row of the first identifier that is not shared.
 CREATE OR REPLACE VIEW kintsugi_store.current_hits AS
@@ -54,10 +73,10 @@ CREATE OR REPLACE VIEW kintsugi.profiles (
     traits          Map(String, String)  COMMENT 'Current value of each trait that is not sensitive',
     behaviour_score Float64              COMMENT 'Points for what the person did, as of the date in force',
     identity_score  Float64              COMMENT 'Points for fit (completeness, location, preference), not a confidence in the match',
-    behaviour_points Map(String, Float64) COMMENT 'Behaviour points by rule as of the date in force, they add up to behaviour_score',
-    identity_points Map(String, Float64) COMMENT 'Identity points by rule, they add up to identity_score',
+    behaviour_points Map(String, Float64) COMMENT 'Behaviour points by rule as of the date in force, with inactivity, and floor or ceiling where the sum is beyond a bound; they add up to behaviour_score',
+    identity_points Map(String, Float64) COMMENT 'Identity points by rule, with floor or ceiling where the sum is beyond a bound; they add up to identity_score',
     stage           String               COMMENT 'Stage of the customer journey, empty before the first',
-    tags            Array(String)        COMMENT 'Tags',
+    tags            Array(String)        COMMENT 'Tags whose condition in the rules holds, and those that people gave by hand',
     segments        Array(String)        COMMENT 'Segments the profile is in',
     identifiers     Map(String, Array(String)) COMMENT 'Masked identifiers by namespace',
     first_channel   String               COMMENT 'Channel of the first event that has one',
@@ -76,10 +95,9 @@ SELECT
     p.workspace AS workspace,
     p.profile_id AS profile_id,
     p.traits AS traits,
-    (arraySum(mapValues(p.points)) + arraySum(p.half_life_points.points)) / 1000 AS behaviour_score,
-    arraySum(mapValues(p.identity_points)) / 1000 AS identity_score,
-    mapFromArrays(arrayConcat(mapKeys(p.points), p.half_life_points.rule),
-                  arrayMap(t -> t / 1000, arrayConcat(mapValues(p.points), p.half_life_points.points))) AS behaviour_points,
+    p.behaviour_score / 1000 AS behaviour_score,
+    p.identity_score / 1000 AS identity_score,
+    mapFromArrays(p.behaviour_lines.rule, arrayMap(t -> t / 1000, p.behaviour_lines.points)) AS behaviour_points,
     mapFromArrays(mapKeys(p.identity_points), arrayMap(t -> t / 1000, mapValues(p.identity_points))) AS identity_points,
     p.stage AS stage,
     p.tags AS tags,
@@ -99,7 +117,7 @@ FROM kintsugi_store.current_profiles AS p;
 CREATE OR REPLACE VIEW kintsugi.profile_identifiers (
     workspace     String COMMENT 'Tenant',
     profile_id    String COMMENT 'Profile the identifier belongs to, itself when it is shared or blocked',
-    identifier_id String COMMENT 'The identifier',
+    identifier_id String COMMENT 'Keyed hash of namespace, scope and normal form: the same for every spelling',
     namespace     String COMMENT 'Namespace: phone, email, wechat_openid, ...',
     scope         String COMMENT 'Scope of a scoped namespace (appid, corp id), empty otherwise',
     mask          String COMMENT 'Masked form: 138****8000',
@@ -140,7 +158,7 @@ CREATE OR REPLACE VIEW kintsugi.profile_events (
     profile_id  String               COMMENT 'Profile the event counts for: that of its subject, once',
     event_id    String               COMMENT 'Keyed hash of the canonical body',
     type        String               COMMENT 'Segment type: track, identify, page, screen, group, alias',
-    event       String               COMMENT 'Name of the event',
+    event       String               COMMENT 'What happened: Form Submitted, say; Page Viewed, Screen Viewed, Identified, Grouped or Aliased where the type says so already',
     message_id  String               COMMENT 'messageId as the client gave it',
     source      String               COMMENT 'Source that sent it',
     occurred_at DateTime64(6, 'UTC') COMMENT 'Event time',
@@ -188,9 +206,9 @@ GROUP BY workspace, profile_id, rule, event_id;
 
 CREATE OR REPLACE VIEW kintsugi.score_ledger (
     workspace  String  COMMENT 'Tenant',
-    profile_id String  COMMENT 'Profile',
+    profile_id String  COMMENT 'Whose points they are; joins with profiles',
     score      String  COMMENT 'behaviour or identity',
-    rule       String  COMMENT 'Scoring rule',
+    rule       String  COMMENT 'Scoring rule; inactivity: silence; floor, ceiling: what takes the sum into the bounds',
     points     Float64 COMMENT 'Points the rule contributes as of the date in force, all rows of a score add up to it',
     parts      Array(Tuple(day Date32, raw_points Float64, weight Float64)) COMMENT 'For a half-life rule, by day: points after caps, and the weight of the age of that day. Empty for other rules, see profile_hits',
     as_of      Date32  COMMENT 'Date in force',
@@ -204,15 +222,14 @@ SELECT workspace, profile_id, line.1 AS score, line.2 AS rule, line.3 / 1000 AS 
     in_force_on AS as_of, generation AS ruleset
 FROM (
     SELECT workspace, profile_id, weighted, in_force_on, generation, arrayJoin(arrayConcat(
-        arrayMap((r, p) -> ('behaviour', r, p), mapKeys(points), mapValues(points)),
-        arrayMap(h -> ('behaviour', h.rule, h.points), half_life_points),
+        arrayMap(l -> ('behaviour', l.rule, l.points), behaviour_lines),
         arrayMap((r, p) -> ('identity', r, p), mapKeys(identity_points), mapValues(identity_points)))) AS line
     FROM kintsugi_store.current_profiles
 );
 
 CREATE OR REPLACE VIEW kintsugi.segment_members (
     workspace  String COMMENT 'Tenant',
-    segment    String COMMENT 'Segment',
+    segment    String COMMENT 'Name that its file in the workspace gives',
     profile_id String COMMENT 'Profile that is in it on the date in force'
 )
 COMMENT 'Profiles by segment'
@@ -250,9 +267,9 @@ WHERE reason != ''
 
 CREATE OR REPLACE VIEW kintsugi.events_without_subject (
     workspace   String               COMMENT 'Tenant',
-    event_id    String               COMMENT 'The event',
+    event_id    String               COMMENT 'Keyed hash of the canonical body',
     type        String               COMMENT 'Segment type',
-    event       String               COMMENT 'Name of the event',
+    event       String               COMMENT 'What happened: Form Submitted, say; Page Viewed, Screen Viewed, Identified, Grouped or Aliased where the type says so already',
     source      String               COMMENT 'Source that sent it',
     occurred_at DateTime64(6, 'UTC') COMMENT 'Event time',
     is_robot    UInt8                COMMENT '1 when the user agent names itself a robot',

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.behaviour import HITS, counted_by_day
+from scoring.bounds import Bounds
 from scoring.crossings import ScoreDays, keys_of, of_keys
 from scoring.ledger import Hit, explain
 from scoring.profile_rules import StageRule, Stages
@@ -38,6 +39,10 @@ rule_sets = st.builds(
     st.lists(st.sampled_from(RULES), min_size=1, unique=True).map(tuple),
     st.sampled_from([None, Inactivity(4, -1_000, 3, -2_500), Inactivity(10, -3_000, 0, -3_000)]),
     groups=st.sampled_from([(), GROUPS]),
+    cap=st.sampled_from([(), (Cap("points", 9_000, "day"), Cap("count", 6, "week"))]),
+    bounds=st.sampled_from(
+        [Bounds(), Bounds(0), Bounds(ceiling=15_000), Bounds(-2_000, 9_500), Bounds(3_000)]
+    ),
 )
 
 

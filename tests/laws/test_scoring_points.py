@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.behaviour import NEVER, BehaviourResult, behaviour
+from scoring.bounds import Bounds
 from scoring.ledger import Hit, explain
 from scoring.ruleset import PERIODS, BehaviourRule, Cap, Decay, Inactivity, ScoringRules
 
@@ -32,18 +33,21 @@ class Event:
     day: int
 
 
-def rule_strategy(name: str) -> st.SearchStrategy[BehaviourRule]:
+def caps_strategy() -> st.SearchStrategy[tuple[Cap, ...]]:
     cap = st.builds(Cap, st.just("points"), st.integers(1, 60_000), st.sampled_from(PERIODS)) | st.builds(
         Cap, st.just("count"), st.integers(1, 6), st.sampled_from(PERIODS)
     )
-    caps = st.lists(cap, max_size=4, unique_by=lambda c: (c.per, c.unit)).map(in_order)
+    return st.lists(cap, max_size=4, unique_by=lambda c: (c.per, c.unit)).map(in_order)
+
+
+def rule_strategy(name: str) -> st.SearchStrategy[BehaviourRule]:
     decay = (
         st.just(Decay("none"))
         | st.builds(Decay, st.just("window"), st.integers(1, 40))
         | st.builds(Decay, st.just("half_life"), st.sampled_from([1, 2, 4, 8]))
     )
     points = st.integers(-20_000, 20_000).filter(bool)
-    return st.builds(BehaviourRule, st.just(name), st.just("E"), st.just(""), points, caps, decay)
+    return st.builds(BehaviourRule, st.just(name), st.just("E"), st.just(""), points, caps_strategy(), decay)
 
 
 def in_order(caps: list[Cap]) -> tuple[Cap, ...]:
@@ -62,33 +66,47 @@ SILENCE = st.none() | st.builds(
     st.integers(0, 20),
     st.integers(0, 30_000),
 )
+BOUNDS = st.builds(
+    lambda floor, extra: Bounds(floor, None if extra is None else (floor or 0) + extra),
+    st.none() | st.integers(-30_000, 10_000),
+    st.none() | st.integers(0, 40_000),
+)
+RULESETS = st.builds(
+    lambda rules, silence, cap, bounds: ScoringRules(rules, silence, cap=cap, bounds=bounds),
+    RULES,
+    SILENCE,
+    st.just(()) | caps_strategy(),
+    BOUNDS,
+)
+
+
+@dataclass
+class Counters:
+    """What is used up of each cap in the running day, week and lifetime."""
+
+    caps: tuple[Cap, ...]
+    used: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    def give(self, day: int, left: int) -> int:
+        """What the caps leave of one more event's points."""
+        keys = {"day": day, "week": day - (day - 4) % 7, "lifetime": 0}
+        for cap in self.caps:
+            key = (cap.unit, cap.per, keys[cap.per])
+            spent = self.used.get(key, 0)
+            self.used[key] = spent + (left if cap.unit == "points" else bool(left))
+            if cap.unit == "points":
+                left = min(left, max(cap.most - spent, 0))
+            elif spent >= cap.most:
+                left = 0
+        return left
 
 
 @dataclass
 class Simulation:
-    """One rule, day by day: what is used up of each cap in the running day, week and lifetime."""
+    """One rule, day by day."""
 
     rule: BehaviourRule
-    used: dict[tuple[str, str, int], int] = field(default_factory=dict)
     earned: dict[int, int] = field(default_factory=dict)
-
-    def live(self, day: int, count: int) -> None:
-        """`count` events of a day, one after the other."""
-        monday = day - (day - 4) % 7
-        keys = {"day": day, "week": monday, "lifetime": 0}
-        for _ in range(count):
-            left = abs(self.rule.points)
-            for cap in self.rule.caps:
-                key = (cap.unit, cap.per, keys[cap.per])
-                spent = self.used.get(key, 0)
-                if cap.unit == "count":
-                    give = left if spent < cap.most else 0
-                    self.used[key] = spent + (1 if left else 0)
-                else:
-                    give = min(left, max(cap.most - spent, 0))
-                    self.used[key] = spent + left
-                left = give
-            self.earned[day] = self.earned.get(day, 0) + (left if self.rule.points > 0 else -left)
 
     def worth(self, today: int) -> int:
         decay, total = self.rule.decay, Fraction(0)
@@ -119,17 +137,27 @@ def power_of_half(age: int, half_life: int) -> Fraction:
 def simulate(rules: ScoringRules, events: list[Event], until: int) -> list[tuple[int, dict[str, int]]]:
     """Points by rule on each day from FIRST to `until`."""
     running = {rule.name: Simulation(rule) for rule in rules.behaviour}
+    own = {rule.name: Counters(rule.caps) for rule in rules.behaviour}
+    together = Counters(rules.cap)
     last_active: int | None = None
     days = []
     for today in range(FIRST, until + 1):
         todays = [event for event in events if event.day == today]
-        for name, simulation in running.items():
-            simulation.live(today, sum(event.rule == name for event in todays))
+        for event in sorted(todays, key=lambda event: event.event_id):
+            earned, worth = running[event.rule].earned, running[event.rule].rule.points
+            left = own[event.rule].give(today, abs(worth))
+            left = together.give(today, left) if worth > 0 else -left
+            earned[today] = earned.get(today, 0) + left
         if todays:
             last_active = today
         points = {name: simulation.worth(today) for name, simulation in running.items()}
         if rules.inactivity and last_active is not None:
             points["inactivity"] = silence(rules.inactivity, today - last_active)
+        total = sum(points.values())
+        if rules.bounds.floor is not None and total < rules.bounds.floor:
+            points["floor"] = rules.bounds.floor - total
+        if rules.bounds.ceiling is not None and total > rules.bounds.ceiling:
+            points["ceiling"] = rules.bounds.ceiling - total
         days.append((today, points))
     return days
 
@@ -163,24 +191,25 @@ def computed(events: list[Event], rules: ScoringRules, today: int) -> BehaviourR
     return behaviour(table(seen, rules), np.array([last], np.int32), rules, today)
 
 
-@given(RULES, SILENCE, EVENTS)
-@settings(max_examples=40, deadline=None)
-def test_points_of_each_day_are_those_of_the_simulation(
-    rules: tuple[BehaviourRule, ...], silence_rules: Inactivity | None, events: list[Event]
-) -> None:
-    scoring = ScoringRules(rules, silence_rules)
-    half_lives = {rule.name for rule in rules if rule.decay.kind == "half_life"}
-    raw = {rule.name: rule.points for rule in rules}
+@given(RULESETS, EVENTS)
+@settings(max_examples=60, deadline=None)
+def test_points_of_each_day_are_those_of_the_simulation(scoring: ScoringRules, events: list[Event]) -> None:
+    beside = {rule.name for rule in scoring.behaviour if rule.decay.kind == "half_life"} | {
+        "floor",
+        "ceiling",
+    }
+    raw = {rule.name: rule.points for rule in scoring.behaviour}
     hits = [Hit(e.rule, e.event_id, e.day, raw[e.rule]) for e in events]
     for today, expected in simulate(scoring, events, FIRST + SPAN + 40)[::7]:
         result = computed(events, scoring, today)
         assert int(result.score[0]) == sum(expected.values())
-        flat = {name: points for name, points in expected.items() if points and name not in half_lives}
+        flat = {name: points for name, points in expected.items() if points and name not in beside}
         assert dict(result.points.to_pylist()[0]) == flat
         ledger = explain(hits, {e.day for e in events}, scoring, today)
         assert {line.rule: line.points for line in ledger.lines if line.points} == {
             name: points for name, points in expected.items() if points
         }
+        assert ledger.score == sum(expected.values())
 
 
 @given(RULES, SILENCE, EVENTS)
@@ -198,12 +227,11 @@ def test_next_change_is_the_first_day_on_which_time_alone_changes_a_term(
     assert found == (changes[0] if changes else NEVER) or (found < NEVER and found > today + 300)
 
 
-@given(RULES, EVENTS, st.randoms(use_true_random=False))
+@given(RULESETS, EVENTS, st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
 def test_the_order_of_rows_does_not_matter(
-    rules: tuple[BehaviourRule, ...], events: list[Event], random: Random
+    scoring: ScoringRules, events: list[Event], random: Random
 ) -> None:
-    scoring = ScoringRules(rules)
     shuffled = sorted(events, key=lambda _: random.random())
     one, other = (computed(some, scoring, FIRST + SPAN) for some in (events, shuffled))
     assert one.points.equals(other.points)
@@ -211,12 +239,12 @@ def test_the_order_of_rows_does_not_matter(
     assert one.score.tolist() == other.score.tolist()
 
 
-@given(RULES, SILENCE, st.lists(EVENTS, min_size=1, max_size=6))
+@given(RULESETS, st.lists(EVENTS, min_size=1, max_size=6))
 @settings(max_examples=40, deadline=None)
 def test_profiles_of_a_cycle_do_not_touch_each_other(
-    rules: tuple[BehaviourRule, ...], silence_rules: Inactivity | None, people: list[list[Event]]
+    scoring: ScoringRules, people: list[list[Event]]
 ) -> None:
-    scoring, today = ScoringRules(rules, silence_rules), FIRST + SPAN
+    today = FIRST + SPAN
     hits = pa.concat_tables([table(events, scoring, i) for i, events in enumerate(people)])
     last = np.array([max((e.day for e in events), default=NEVER) for events in people], np.int32)
     together = behaviour(hits, last, scoring, today)
@@ -228,13 +256,13 @@ def test_profiles_of_a_cycle_do_not_touch_each_other(
         assert together.next_change_on[i] == alone.next_change_on[0]
 
 
-@given(RULES, EVENTS, EVENTS)
+@given(RULESETS, EVENTS, EVENTS)
 @settings(max_examples=40, deadline=None)
 def test_a_merged_profile_has_the_points_of_the_union(
-    rules: tuple[BehaviourRule, ...], mine: list[Event], theirs: list[Event]
+    scoring: ScoringRules, mine: list[Event], theirs: list[Event]
 ) -> None:
     """Nothing is carried over at a merge, so nothing is left behind when it is undone."""
-    scoring, today = ScoringRules(rules), FIRST + SPAN
+    today = FIRST + SPAN
     others = [Event(e.rule, f"f{e.event_id[1:]}", e.day) for e in theirs]
     merged = computed([*mine, *others], scoring, today)
     _, expected = simulate(scoring, [*mine, *others], today)[-1]

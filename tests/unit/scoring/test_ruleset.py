@@ -5,6 +5,7 @@ import re
 import pytest
 
 from schemas.errors import Problem
+from scoring.bounds import Bounds
 from scoring.ruleset import (
     BehaviourRule,
     Cap,
@@ -27,9 +28,13 @@ behaviour:
     - {name: unfollow, event: WeChat Unfollowed, points: -0.125, decay: {window: 30d}}
     - {name: scan, event: QR Scanned, points: 1, decay: none, cap: {count: 2, per: week}}
   inactivity: {after: 30d, points: -5, every: 10d, floor: -20}
+  cap: {points: 50, per: day}
+  floor: 0
+  ceiling: 100
 identity:
   rules:
     - {name: reachable, when: "has(identifiers, 'phone')", points: 20}
+  ceiling: 99.5
 """
 
 
@@ -44,6 +49,9 @@ def test_everything_it_says_is_kept() -> None:
         ),
         Inactivity(30, -5000, 10, -20_000),
         (IdentityRule("reachable", "has(identifiers, 'phone')", 20_000),),
+        cap=(Cap("points", 50_000, "day"),),
+        bounds=Bounds(0, 100_000),
+        identity_bounds=Bounds(ceiling=99_500),
     )
 
 
@@ -127,6 +135,15 @@ REFUSED = [
         "join conditions",
     ),
     ("behaviour: {inactivity: {after: 30d, points: 5}}", "1:46", "negative"),
+    (RULE.replace("name: a", "name: floor").replace(", X", ""), "3:14", "of a bound"),
+    (RULE.replace("name: a", "name: ceiling").replace(", X", ""), "3:14", "of a bound"),
+    ("behaviour: {floor: low}", "1:20", "not a number"),
+    ("behaviour: {flor: 0}", "1:13", "did you mean floor?"),
+    ("behaviour: {floor: 0, ceiling: -1}", "1:32", "not below the floor"),
+    ("identity: {floor: 5, ceiling: 4.5}", "1:31", "not below the floor"),
+    ("identity: {ceiling: 2000000}", "1:21", "beyond 1000000"),
+    ("behaviour: {cap: {points: 5}}", "1:18", "per is missing"),
+    ("behaviour: {cap: [{points: 5, per: day}, {points: 6, per: day}]}", "1:42", "another cap"),
     ("behaviour: {inactivity: {after: 30d, points: -5, every: 3d}}", "1:25", "stand together"),
     ("behaviour: {inactivity: {after: 3d, points: -5, every: 3d, floor: -1}}", "1:67", "not above"),
     ("identity: {rules: [{name: a, when: 'stage = 1', points: 1}]}", "1:36", "worked out later"),
