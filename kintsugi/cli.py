@@ -396,6 +396,20 @@ def rules_check(workspace: WorkspaceOption) -> None:
     )
 
 
+@rules_app.command("test")
+def rules_test(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of rules files with a story.yaml.")] = None,
+    workspace: Annotated[str, typer.Option("--workspace", "-w", help="Workspace whose folder it is.")] = "",
+) -> None:
+    """Tell story.yaml to the files as they are now, in a throw-away store; exit status 1 when it ends otherwise."""
+    from kintsugi import rules_test as story
+
+    settings = _settings()
+    if (folder is None) == (not workspace):
+        raise typer.BadParameter("give a folder or --workspace")
+    sys.exit(0 if story.run(settings, folder or settings.config / workspace, _say) else 1)
+
+
 @rules_app.command("apply")
 def rules_apply(workspace: WorkspaceOption, timeout: TimeoutOption = 600.0) -> None:
     """Derive everything by the files as they are now, then switch to it."""

@@ -55,13 +55,13 @@ def check(settings: Settings, name: str) -> Compiled:
     def identify(namespace: str, value: str) -> str:
         return _identify(workspace, keys, namespace, value)
 
-    identity = _parsed(
+    identity = parsed(
         settings,
         name,
         "identity.yaml",
         lambda text: parse_rules(text, identify, known_namespaces=workspace.namespaces),
     )
-    scoring = with_segments(_parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
+    scoring = with_segments(parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
     text = Ruleset(identity, scoring).to_json()
     generation = "g" + blake2b(text.encode(), digest_size=6).hexdigest()
     return Compiled(name, generation, text, len(identity.namespaces), scoring.rule_count)
@@ -216,14 +216,14 @@ def _identify(workspace: Workspace, keys: KeyGeneration, namespace: str, value: 
 
 def scoring_of(settings: Settings, name: str) -> ScoringRules:
     """What scoring.yaml and the files of segments/ say now. Problem with file, line and column."""
-    return with_segments(_parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
+    return with_segments(parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
 
 
 def _segments(settings: Settings, name: str) -> list[Segment]:
     """Segments of the folder `segments/`, one a file. Problem when two have one name."""
     found: dict[str, Segment] = {}
     for file in workspaces.files_in(settings, name, "segments"):
-        segment = _parsed(settings, name, file, parse_segment)
+        segment = parsed(settings, name, file, parse_segment)
         if segment.name in found:
             raise Problem(
                 "bad_rules", f"{settings.config / name / file}: there is another segment {segment.name}"
@@ -232,7 +232,8 @@ def _segments(settings: Settings, name: str) -> list[Segment]:
     return list(found.values())
 
 
-def _parsed(settings: Settings, name: str, file: str, parse: Callable[[str], _T]) -> _T:
+def parsed(settings: Settings, name: str, file: str, parse: Callable[[str], _T]) -> _T:
+    """What a file of the workspace says. Problem with the file before line and column."""
     try:
         return parse(workspaces.read_file(settings, name, file))
     except Problem as problem:

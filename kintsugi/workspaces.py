@@ -61,7 +61,9 @@ def read_file(settings: Settings, name: str, file: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Problem("bad_rules", f"{path} is missing; copy it from {_template(settings) / file}.") from None
+        template = _template(settings) / file
+        advice = f"; copy it from {template}" if template.exists() else ""
+        raise Problem("bad_rules", f"{path} is missing{advice}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Problem("bad_rules", f"{path} cannot be read: {error}") from None
 

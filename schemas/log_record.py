@@ -88,13 +88,18 @@ class Override(Control, tag="override"):
     """ISO date; from that day on the override no longer holds. Empty: never."""
 
 
+What = Literal["status", "tag", "untag", "outcome"]
+"""What can be said of an identifier."""
+
+
 class Assertion(Control, tag="assertion"):
-    """What people or the CRM say of an identifier: `status`, `tag`, `untag`, `outcome`."""
+    """What people or the CRM say of an identifier."""
 
     identifier: str
-    what: Literal["status", "tag", "untag", "outcome"]
+    what: What
     value: str
     author: str = ""
+    reason: str = ""
     day: str = ""
     """ISO date, in the workspace's time zone, from which it holds. Empty: the UTC day of `at`."""
 
