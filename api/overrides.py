@@ -1,6 +1,6 @@
 """The endpoints of stewards: say, list and withdraw overrides, split and merge profiles, read the queue.
 
-Invariant: what is said carries author and reason, goes into the log and is acknowledged once durable; with
+Invariant: what is said carries author, key and reason, goes into the log and is acknowledged once durable; with
 `preview=true` nothing is written. It shows in profiles when the job has taken it up, about a second later.
 """
 
@@ -25,7 +25,8 @@ from store.client import Store
 
 _APPEND_SECONDS = 10.0
 _LIST = """
-SELECT override_id, verb, a, b, author, reason, said_at, expires_on, state, ended_at, ended_by, ended_reason
+SELECT override_id, verb, a, b, author, key_id, reason, said_at, expires_on, state,
+    ended_at, ended_by, ended_key_id, ended_reason
 FROM kintsugi.overrides
 WHERE workspace = {w:String} AND (state = {s:String} OR {s:String} = '') AND ({i:String} IN (a, b) OR {i:String} = '')
 ORDER BY said_at DESC, override_id LIMIT {n:UInt32}"""
@@ -44,9 +45,9 @@ class Said(BaseModel):
     reason: _Reason
     expires_on: date | None = Field(None, description="From this day on it no longer holds; null: it lasts")
 
-    def word(self) -> Word:
-        """The same without the rest of the request."""
-        return Word(self.author, self.reason, self.expires_on)
+    def word(self, access: Access) -> Word:
+        """The same without the rest of the request, with the key that it came with."""
+        return Word(self.author, self.reason, self.expires_on, access.id)
 
 
 class OverrideRequest(Said):
@@ -81,7 +82,10 @@ class OverrideAnswer(BaseModel):
     verb: Literal["force", "never", "none"] = Field(description="force, never; none: the pair's is withdrawn")
     a: Identifier = Field(description="One identifier")
     b: Identifier = Field(description="The other")
-    author: str = Field(description="Who said it")
+    author: str = Field(description="Who said it, as given")
+    key_id: str = Field(
+        description="Public name of the access key that sent it; empty when it came another way"
+    )
     reason: str = Field(description="Why")
     said_at: datetime = Field(description="When it was said")
     expires_on: date | None = Field(description="From this day on it no longer holds; null: it lasts")
@@ -92,7 +96,8 @@ class ListedOverride(OverrideAnswer):
 
     state: State = Field(description="in_force, expired, withdrawn, or superseded by a newer one of its pair")
     ended_at: datetime | None = Field(description="When it was withdrawn or superseded, else null")
-    ended_by: str = Field(description="Who withdrew or superseded it")
+    ended_by: str = Field(description="Who withdrew or superseded it, as given")
+    ended_key_id: str = Field(description="Public name of the access key that sent this")
     ended_reason: str = Field(description="Why it was withdrawn or superseded")
 
 
@@ -166,7 +171,7 @@ class _Office:
         said = [
             OverrideAnswer(
                 override_id=record.id, verb=record.verb, a=shown[record.a], b=shown[record.b], author=record.author,
-                reason=record.reason, said_at=datetime.fromtimestamp(record.at / 1_000_000, UTC),
+                key_id=record.key_id, reason=record.reason, said_at=datetime.fromtimestamp(record.at / 1_000_000, UTC),
                 expires_on=date.fromisoformat(record.expires_on) if record.expires_on else None,
             )
             for record in records
@@ -219,7 +224,7 @@ def install(
 
         def make(steward: Steward, describer: Describer) -> list[Override]:
             a, b = office.ids(access, describer, [("/a", body.a), ("/b", body.b)])
-            return steward.say(body.verb, [(a, b)], body.word())
+            return steward.say(body.verb, [(a, b)], body.word(access))
 
         return await office.take(access, preview, make)
 
@@ -230,7 +235,7 @@ def install(
         identifier_id: Annotated[str, Query(description="Only those of this identifier")] = "",
         limit: limits = 100,
     ) -> OverridesAnswer:
-        """Overrides ever said, newest first, with author, reason and what became of them."""
+        """Overrides ever said, newest first, with author, key, reason and what became of them."""
         return office.listed(access.workspace, state or "", identifier_id, limit)
 
     @app.delete("/v1/overrides/{override_id}", summary="Withdraw an override", status_code=202)
@@ -245,7 +250,9 @@ def install(
         """Everything returns to what it would be without the override; its record stays, with who ended it."""
         response.status_code = 200 if preview else 202
         return await office.take(
-            access, preview, lambda steward, _: steward.withdraw(override_id, Word(author, reason))
+            access,
+            preview,
+            lambda steward, _: steward.withdraw(override_id, Word(author, reason, key_id=access.id)),
         )
 
     @app.post("/v1/profiles/{profile_id}/split", summary="Split a profile", status_code=202)
@@ -263,7 +270,9 @@ def install(
                 for k, ref in enumerate(group)
             ]
             ids = iter(office.ids(access, describer, refs))
-            return steward.split(profile, [[next(ids) for _ in group] for group in body.groups], body.word())
+            return steward.split(
+                profile, [[next(ids) for _ in group] for group in body.groups], body.word(access)
+            )
 
         return await office.take(access, preview, make)
 
@@ -280,7 +289,7 @@ def install(
                 ("/other", IdentifierRef(identifier_id=body.other)),
             ]
             one, other = office.ids(access, describer, refs)
-            return steward.merge(one, other, body.word())
+            return steward.merge(one, other, body.word(access))
 
         return await office.take(access, preview, make)
 

@@ -36,11 +36,12 @@ class Appender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Who says it, why, and until when."""
+    """Who says it with which key, why, and until when."""
 
     author: str
     reason: str
     expires_on: date | None = None
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Steward:
         return [
             Override(
                 workspace=self._workspace, at=at + n, id=uuid.uuid4().hex, verb=verb, a=a, b=b,
-                author=word.author, reason=word.reason, expires_on=until,
+                author=word.author, key_id=word.key_id, reason=word.reason, expires_on=until,
             )
             for n, (a, b) in enumerate(chosen)
         ]  # fmt: skip

@@ -83,6 +83,9 @@ class Override(Control, tag="override"):
     a: str
     b: str
     author: str = ""
+    """As it was given; who holds the key is on record too."""
+    key_id: str = ""
+    """Public name of the access key that sent it; empty when it came another way."""
     reason: str = ""
     expires_on: str = ""
     """ISO date; from that day on the override no longer holds. Empty: never."""

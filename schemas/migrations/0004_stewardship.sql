@@ -43,31 +43,34 @@ CREATE OR REPLACE VIEW kintsugi.overrides (
     verb         String                         COMMENT 'force: one person. never: never one person',
     a            String                         COMMENT 'Smaller identifier_id of the pair',
     b            String                         COMMENT 'Greater identifier_id of the pair',
-    author       String                         COMMENT 'Who said it',
+    author       String                         COMMENT 'Who said it, as given',
+    key_id       String                         COMMENT 'Public name of the access key that sent it; empty when it came another way',
     reason       String                         COMMENT 'Why',
     said_at      DateTime64(6, 'UTC')           COMMENT 'When it was said; the newest of a pair wins',
     expires_on   Nullable(Date32)               COMMENT 'From this day on it no longer holds; null: it lasts',
     state        String                         COMMENT 'in_force, expired, withdrawn, or superseded by a newer one of the pair',
     ended_at     Nullable(DateTime64(6, 'UTC')) COMMENT 'When it was withdrawn or superseded',
-    ended_by     String                         COMMENT 'Who withdrew or superseded it',
+    ended_by     String                         COMMENT 'Who withdrew or superseded it, as given',
+    ended_key_id String                         COMMENT 'Public name of the access key that sent this',
     ended_reason String                         COMMENT 'Why it was withdrawn or superseded'
 )
 COMMENT 'Words of stewards on pairs of identifiers, with who said them and why; nothing is ever taken out'
 AS
 WITH (SELECT (groupArray(workspace), groupArray(as_of)) FROM kintsugi_store.in_force FINAL) AS dates
-SELECT workspace, id AS override_id, verb, a, b, author, reason, at AS said_at,
+SELECT workspace, id AS override_id, verb, a, b, author, key_id, reason, at AS said_at,
     toDate32OrNull(expires) AS expires_on,
     multiIf(later = 'none', 'withdrawn', later != '', 'superseded',
             expires_on <= transform(CAST(workspace, 'String'), dates.1, dates.2, toDate32(0)), 'expired', 'in_force') AS state,
-    if(later = '', NULL, later_at) AS ended_at, later_author AS ended_by, later_reason AS ended_reason
+    if(later = '', NULL, later_at) AS ended_at, later_author AS ended_by, later_key AS ended_key_id, later_reason AS ended_reason
 FROM (
     SELECT workspace, id, at, JSONExtractString(body, 'verb') AS verb,
         least(JSONExtractString(body, 'a'), JSONExtractString(body, 'b')) AS a,
         greatest(JSONExtractString(body, 'a'), JSONExtractString(body, 'b')) AS b,
-        JSONExtractString(body, 'author') AS author, JSONExtractString(body, 'reason') AS reason,
+        JSONExtractString(body, 'author') AS author, JSONExtractString(body, 'key_id') AS key_id,
+        JSONExtractString(body, 'reason') AS reason,
         JSONExtractString(body, 'expires_on') AS expires,
         any(verb) OVER next AS later, any(at) OVER next AS later_at,
-        any(author) OVER next AS later_author, any(reason) OVER next AS later_reason
+        any(author) OVER next AS later_author, any(key_id) OVER next AS later_key, any(reason) OVER next AS later_reason
     FROM kintsugi_store.control_records FINAL
     WHERE kind = 'override'
     WINDOW next AS (PARTITION BY workspace, a, b ORDER BY at, id ROWS BETWEEN 1 FOLLOWING AND 1 FOLLOWING)

@@ -1,5 +1,6 @@
 """Stewards: what a preview says is what happens, what is withdrawn never was, and all of it is on record."""
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,10 @@ def say(people: People, verb: str, a: str, b: str, **more: Any) -> dict[str, Any
     answer = people.steward.post("/v1/overrides", json=body)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
+
+
+def access_file(people: People) -> dict[str, Any]:
+    return dict(json.loads((people.world.home / "keys" / "access.json").read_text()))
 
 
 def withdraw(people: People, override_id: str) -> int:
@@ -91,6 +96,8 @@ def test_withdrawing_restores_exactly_and_keeps_the_record(people: People) -> No
     assert (listed["state"], listed["ended_by"], listed["ended_reason"]) == (
         "withdrawn", "wang", "it was the wrong call"
     )  # fmt: skip
+    key_ids = {key["id"] for key in access_file(people)["keys"] if "steward" in key["scopes"]}
+    assert {listed["key_id"]} == {listed["ended_key_id"]} == key_ids, "on record, whatever name was given"
     assert withdraw(people, said["override_id"]) == 409
     assert withdraw(people, "0" * 32) == 404
 
@@ -106,6 +113,7 @@ def test_author_and_reason_travel_in_the_log(people: People) -> None:
     records = [decode(line) for line in people.follow()]
     (record,) = [record for record in records if isinstance(record, Override)]
     assert (record.author, record.reason, record.expires_on) == (*WORD.values(), "2026-12-24")
+    assert len(record.key_id) == 12
     rows = people.store.query_rows(
         "SELECT author, reason, state FROM kintsugi.overrides WHERE workspace = {w:String}",
         {"w": people.name},
