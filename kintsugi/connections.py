@@ -42,10 +42,15 @@ def analyst_access(settings: Settings, said: Endpoints) -> dict[str, str]:
     return {"url": said.store, "user": "analyst", "token": token}
 
 
-def store(settings: Settings, said: Endpoints, patience: float = 20.0) -> Store:
-    """The store of the stack; calls are repeated for `patience` seconds while it does not answer."""
+def store(settings: Settings, said: Endpoints, patience: float = 20.0, threads: int = 0) -> Store:
+    """The store of the stack; calls are repeated for `patience` seconds while it does not answer.
+
+    `threads`: as `StoreSettings.threads`.
+    """
     access = store_access(settings, said)
-    return connect(access["url"], user=access["user"], token=access["token"], patience=patience)
+    return connect(
+        access["url"], user=access["user"], token=access["token"], patience=patience, threads=threads
+    )
 
 
 def log_settings(settings: Settings, said: Endpoints | None) -> LogSettings:

@@ -25,6 +25,8 @@ _METASPACE_MB = 192
 _OVERHEAD_MB = 96
 _JOBMANAGER_OFF_HEAP_MB = 64
 _JOBMANAGER_METASPACE_MB = 160
+_SMALL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""The work is in Python and the store: what a JVM spends on compiling well and collecting in parallel, they lack."""
 
 
 def pyflink_home() -> Path:
@@ -224,6 +226,7 @@ class Cluster:
         return [
             str(java_home(self.settings) / "bin" / "java"),
             *options,
+            *_SMALL,
             "-XX:+ExitOnOutOfMemoryError",
             "-XX:+IgnoreUnrecognizedVMOptions",
             "-Djava.security.manager=allow",

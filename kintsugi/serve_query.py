@@ -20,7 +20,7 @@ def main() -> None:
     listener = asked_listener()
     settings = Settings.load(os.environ)
     said = endpoints.require_running(settings)
-    store = connections.store(settings, said, _PATIENCE_S)
+    store = connections.store(settings, said, _PATIENCE_S, threads=1)
     log = connections.log(settings, said)
     app = create_app(store, AccessKeys(settings.home), settings.home, log)
     app.state.query.metering.registry.register(Measured(lambda: measures.read(settings)))

@@ -26,7 +26,7 @@ PICKLED = Types.PICKLED_BYTE_ARRAY()
 
 
 def _store(config: dict[str, Any]) -> Store:
-    return Store(StoreSettings(**config["store"]))
+    return Store(StoreSettings(**config["store"], threads=1))
 
 
 def now() -> int:

@@ -64,6 +64,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that one statement may take."""
     patience: float = 20.0
     """Seconds over which a call is repeated while the store cannot be reached."""
+    threads: int = 0
+    """Threads that the store gives to one statement; 0: as many as it has. Small statements are cheaper with one."""
 
     @staticmethod
     def from_json(text: bytes | str) -> "StoreSettings":
@@ -206,10 +208,18 @@ class Store:
 
 
 def connect(
-    url: str, *, user: str = "default", token: str = "", timeout: float = 300.0, patience: float = 20.0
+    url: str,
+    *,
+    user: str = "default",
+    token: str = "",
+    timeout: float = 300.0,
+    patience: float = 20.0,
+    threads: int = 0,
 ) -> Store:
     """A store at `http://host:port` or `https://...`; `token` is the password of `user`."""
-    return Store(StoreSettings(url=url, user=user, token=token, timeout=timeout, patience=patience))
+    return Store(
+        StoreSettings(url=url, user=user, token=token, timeout=timeout, patience=patience, threads=threads)
+    )
 
 
 def to_stream(batch: pa.Table | pa.RecordBatch) -> bytes:
@@ -248,6 +258,7 @@ def _client(settings: StoreSettings, address: _Address) -> Client:
         connect_timeout=5,
         query_retries=0,
         autogenerate_session_id=False,
+        settings={"max_threads": str(settings.threads)} if settings.threads else None,
         show_clickhouse_errors=True,
         **options,
     )
