@@ -18,12 +18,10 @@ from api.guard import checked_id, needs
 from api.identifiers import SecretsOf
 from api.keys import Access, AccessKeys
 from api.review import ReviewAnswer, Reviewer
-from api.stewardship import Appender, Effect, ReviewKind, Steward, Word
-from schemas.errors import Problem
+from api.stewardship import Appender, Effect, ReviewKind, Steward, Word, append
 from schemas.log_record import Override
 from store.client import Store
 
-_APPEND_SECONDS = 10.0
 _LIST = """
 SELECT override_id, verb, a, b, author, key_id, reason, said_at, expires_on, state,
     ended_at, ended_by, ended_key_id, ended_reason
@@ -32,8 +30,8 @@ WHERE workspace = {w:String} AND (state = {s:String} OR {s:String} = '') AND ({i
 ORDER BY said_at DESC, override_id LIMIT {n:UInt32}"""
 
 State = Literal["in_force", "expired", "withdrawn", "superseded"]
-_Author = Annotated[str, Field(min_length=1, max_length=200, description="Who says it, for the record")]
-_Reason = Annotated[str, Field(min_length=1, max_length=1000, description="Why, for the record")]
+Author = Annotated[str, Field(min_length=1, max_length=200, description="Who says it, for the record")]
+Reason = Annotated[str, Field(min_length=1, max_length=1000, description="Why, for the record")]
 
 
 class Said(BaseModel):
@@ -41,8 +39,8 @@ class Said(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    author: _Author
-    reason: _Reason
+    author: Author
+    reason: Reason
     expires_on: date | None = Field(None, description="From this day on it no longer holds; null: it lasts")
 
     def word(self, access: Access) -> Word:
@@ -153,9 +151,7 @@ class _Office:
         """Preview the records, or append them and wait until they are durable."""
         answer, records = await asyncio.to_thread(self._prepared, access.workspace, preview, make)
         if not preview:
-            if self._log is None:
-                raise Problem("overloaded", "This process has no log to write to.")
-            await asyncio.wait_for(asyncio.wrap_future(self._log.append(records)), _APPEND_SECONDS)
+            await append(self._log, records)
         return answer
 
     def ids(self, access: Access, describer: Describer, refs: list[tuple[str, IdentifierRef]]) -> list[str]:

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api import answers, explain, masking, overrides, problems, scores
+from api import answers, assertions, changes, explain, masking, overrides, problems, scores
 from api.coalesce import Coalescer
 from api.excluded import ExcludedAnswer, excluded
 from api.identifiers import Named, SecretsOf, name
@@ -140,6 +140,8 @@ def create_app(store: Store, keys: AccessKeys, home: Path, log: Appender | None 
     explain.install(app, store, keys, query.secrets_of)
     scores.install(app, store, keys)
     overrides.install(app, store, keys, query.secrets_of, log)
+    assertions.install(app, store, keys, query.secrets_of, log)
+    changes.install(app, store, keys)
     return app
 
 

@@ -4,6 +4,7 @@ Invariant: nothing here writes to the store. A word becomes a record in the log,
 the pure function says of the evidence with that record added.
 """
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ from store.client import Store
 from store.overrides import days_of, override_of
 from store.region import Region, basis, changed_by
 
+_APPEND_SECONDS = 10.0
 MOST_PAIRS = 1_000
 """Overrides that one call may say."""
 _FIND = """
@@ -32,6 +34,13 @@ class Appender(Protocol):
 
     def append(self, records: Sequence[AnyRecord]) -> "Future[None]":
         """Adds records; the future resolves when they are durable."""
+
+
+async def append(log: Appender | None, records: Sequence[AnyRecord]) -> None:
+    """Return once the records are durable. Raises Problem `overloaded`, and TimeoutError."""
+    if log is None:
+        raise Problem("overloaded", "This process has no log to write to.")
+    await asyncio.wait_for(asyncio.wrap_future(log.append(records)), _APPEND_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

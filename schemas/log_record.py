@@ -102,6 +102,8 @@ class Assertion(Control, tag="assertion"):
     what: What
     value: str
     author: str = ""
+    key_id: str = ""
+    """As of an override."""
     reason: str = ""
     day: str = ""
     """ISO date, in the workspace's time zone, from which it holds. Empty: the UTC day of `at`."""

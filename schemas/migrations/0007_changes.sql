@@ -16,6 +16,15 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.profile_changes (
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Journal of stages, segments and tags as they were published, at least once';
 
+-- Each change with what it is called and its place in the journal: what was published together comes together.
+CREATE OR REPLACE VIEW kintsugi_store.told_changes AS
+SELECT workspace, version, changed_at, profile_id,
+    multiIf(what = 'stage', 'stage', what = 'segment', if(was = '', 'enter', 'exit'), if(was = '', 'tag', 'untag')) AS change,
+    if(becomes = '', was, becomes) AS name, if(what = 'stage', was, '') AS from_stage, CAST(cause, 'String') AS cause, as_of,
+    CAST(generation, 'String') AS ruleset,
+    lower(hex(sipHash128(CAST(workspace, 'String'), ruleset, profile_id, CAST(what, 'String'), was, becomes, follows))) AS change_id
+FROM kintsugi_store.profile_changes FINAL;
+
 CREATE OR REPLACE VIEW kintsugi.profile_changes (
     workspace  String               COMMENT 'Tenant',
     changed_at DateTime64(6, 'UTC') COMMENT 'When it was published',
@@ -30,11 +39,8 @@ CREATE OR REPLACE VIEW kintsugi.profile_changes (
 )
 COMMENT 'Journal of stages, segments and tags as they were published: at least once, what hand-over to sales listens to'
 AS
-SELECT workspace, changed_at, profile_id,
-    multiIf(what = 'stage', 'stage', what = 'segment', if(was = '', 'enter', 'exit'), if(was = '', 'tag', 'untag')) AS change,
-    if(becomes = '', was, becomes) AS name, if(what = 'stage', was, '') AS from_stage, cause, as_of, generation AS ruleset,
-    lower(hex(sipHash128(CAST(workspace, 'String'), CAST(generation, 'String'), profile_id, CAST(what, 'String'), was, becomes, follows))) AS change_id
-FROM kintsugi_store.profile_changes FINAL;
+SELECT workspace, changed_at, profile_id, change, name, from_stage, cause, as_of, ruleset, change_id
+FROM kintsugi_store.told_changes;
 
 CREATE OR REPLACE VIEW kintsugi.stage_history (
     workspace       String           COMMENT 'Tenant',
