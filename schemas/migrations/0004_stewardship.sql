@@ -39,7 +39,7 @@ LEFT JOIN (
 
 CREATE OR REPLACE VIEW kintsugi.overrides (
     workspace    String                         COMMENT 'Tenant',
-    override_id  String                         COMMENT 'Id of the override',
+    override_id  String                         COMMENT 'What the API answered when it was said; withdrawing names it',
     verb         String                         COMMENT 'force: one person. never: never one person',
     a            String                         COMMENT 'Smaller identifier_id of the pair',
     b            String                         COMMENT 'Greater identifier_id of the pair',
@@ -115,7 +115,7 @@ GROUP BY workspace, profile_a, profile_b, reason;
 
 CREATE OR REPLACE VIEW kintsugi.profiles_near_limits (
     workspace  String COMMENT 'Tenant',
-    profile_id String COMMENT 'Profile',
+    profile_id String COMMENT 'Who will be refused the next one; joins with profiles',
     namespace  String COMMENT 'Namespace with a limit',
     held       UInt64 COMMENT 'Identifiers of it in the profile; force-links may have brought in more than the limit',
     most       UInt64 COMMENT 'max_per_profile'
