@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kintsugi import explain_commands, score_commands
+from kintsugi import explain_commands, lead_commands, score_commands
 from kintsugi.settings import Settings
 from schemas.errors import Problem
 
@@ -270,6 +270,7 @@ def _explanations(workspace: str) -> "Explanations":
 
 explain_commands.add(app, _explanations)
 score_commands.add(app, _store)
+lead_commands.add(app, _store, _store_and_log)
 
 
 @app.command()

@@ -25,7 +25,7 @@ class Explanations:
 
     def __init__(self, settings: Settings, store: Store, workspace: str) -> None:
         keys = workspaces.require(settings, workspace)
-        self._secrets = Secrets(Workspace.from_json(workspace, keys.workspace), keys)
+        self.secrets = Secrets(Workspace.from_json(workspace, keys.workspace), keys)
         self._describer = Describer(store, workspace)
         self.explainer = Explainer(store, workspace)
 
@@ -34,7 +34,7 @@ class Explanations:
 
         Raises Problem `unknown_profile`, `unknown_namespace`, `missing_scope`, `bad_request`.
         """
-        (found,) = self._describer.ids(self._secrets, [("", reference(self._secrets.workspace, text))])
+        (found,) = self._describer.ids(self.secrets, [("", reference(self.secrets.workspace, text))])
         return found
 
     def why(self, a: str, b: str) -> list[str]:
@@ -66,7 +66,7 @@ class Explanations:
 
     def as_known(self, identifier: str, on: date) -> list[str]:
         """Who the identifier was on a day, as known then."""
-        time_zone = self._secrets.workspace.time_zone
+        time_zone = self.secrets.workspace.time_zone
         answer = self.explainer.as_known(self.identifier(identifier), on, time_zone)
         head = f"{answer.state} on {on}, by evidence received before {answer.known_before:%Y-%m-%d %H:%M %Z}"
         profile = [f"profile {answer.profile_id}"] if answer.profile_id else []

@@ -85,7 +85,7 @@ def ingest(
     waiting: deque[tuple[int, Future[None]]] = deque()
     durable = 0
     for group in _groups(found):
-        waiting.append((len(group), _append(log, _records(workspace, key_generation, group, told))))
+        waiting.append((len(group), append_patiently(log, _records(workspace, key_generation, group, told))))
         while len(waiting) >= _IN_FLIGHT:
             durable += _settle(waiting)
             progress(durable)
@@ -110,7 +110,9 @@ def retry(store: Store, log: Log, workspace: str, keys: KeyGeneration) -> Ingest
         except Problem:
             told.rejected += 1
     for start in range(0, len(items), MAX_BATCH):
-        _append(log, [_record(workspace, keys.generation, items[start : start + MAX_BATCH])]).result()
+        append_patiently(
+            log, [_record(workspace, keys.generation, items[start : start + MAX_BATCH])]
+        ).result()
     told.accepted = len(items)
     return told
 
@@ -150,7 +152,8 @@ def _record(workspace: str, key_generation: int, items: list[Item]) -> Events:
     )
 
 
-def _append(log: Log, records: list[AnyRecord]) -> "Future[None]":
+def append_patiently(log: Log, records: list[AnyRecord]) -> "Future[None]":
+    """`Log.append`, again and again while the log is overloaded."""
     while True:
         try:
             return log.append(records)

@@ -65,6 +65,16 @@ def query_api(settings: Settings, descriptor: int, port: int) -> Program:
     return _served(settings, "api", "kintsugi.serve_query", descriptor, port)
 
 
+def handover(settings: Settings) -> Program:
+    """What hands changes over; it ends at the first error, and goes on from the last change that arrived."""
+    return Program(
+        name="handover",
+        command=lambda: [sys.executable, "-m", "kintsugi.handover"],
+        environment=child_environment(settings),
+        log=settings.logs / "handover.log",
+    )
+
+
 def broker(settings: Settings, port: int, controller_port: int) -> Program:
     """A Kafka broker of our own."""
     command = [

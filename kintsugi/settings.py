@@ -31,6 +31,9 @@ SETTINGS = (
             ("directory", "kafka")),
     Setting("KINTSUGI_KAFKA_BOOTSTRAP", "", "Kafka brokers, host:port; empty: one of our own is started."),
     Setting("KINTSUGI_KAFKA_TOPIC", "kintsugi.log", "Kafka topic that is the log."),
+    Setting("KINTSUGI_HANDOVER", "off", "Where `up` hands changes of stages, segments and tags over to: a file or a "
+            "Kafka topic for each workspace, handover/WORKSPACE.ndjson or WORKSPACE.profile_changes.",
+            ("off", "file", "kafka")),
     Setting("KINTSUGI_STORE_URL", "", "ClickHouse, http(s)://host:port; empty: the embedded store."),
     Setting("KINTSUGI_STORE_USER", "default", "User of an external ClickHouse."),
     Setting("KINTSUGI_STORE_PASSWORD", "", "Password of an external ClickHouse."),
@@ -64,6 +67,7 @@ class Settings:
     log: str
     kafka_bootstrap: str
     kafka_topic: str
+    handover: str
     store_url: str
     store_user: str
     store_password: str
@@ -109,6 +113,10 @@ class Settings:
                 "bad_request",
                 "KINTSUGI_FLINK_URL needs KINTSUGI_STORE_URL, KINTSUGI_LOG=kafka and KINTSUGI_KAFKA_BOOTSTRAP as well: "
                 "a cluster elsewhere cannot reach a store or a log of this machine.",
+            )
+        if loaded.handover == "kafka" and not (loaded.kafka_bootstrap or loaded.log == "kafka"):
+            raise Problem(
+                "bad_request", "KINTSUGI_HANDOVER=kafka needs KINTSUGI_KAFKA_BOOTSTRAP or KINTSUGI_LOG=kafka."
             )
         return loaded
 

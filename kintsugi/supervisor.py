@@ -136,6 +136,8 @@ class Supervisor:
         self._await("collector", "api")
         if self._await_job():
             self._apply_first_rules(log)
+        if settings.handover != "off":
+            self._add(programs.handover(settings))
         measuring = Measuring(settings, said, connections.store(settings, said, patience=2.0), log)
         measuring.start()
         held.callback(measuring.stop)
@@ -301,7 +303,7 @@ class Supervisor:
         self._say("stopping")
         self._endpoints.phase = "stopping"
         self._publish()
-        for name in ("collector", "api"):
+        for name in ("collector", "api", "handover"):
             self._stop_child(name)
         if self._job and self._job.entry.submitted_at:
             if self._job.stop():

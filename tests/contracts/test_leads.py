@@ -1,14 +1,25 @@
 """Leads in and out: what people and the CRM say moves them, and every change can be followed, none is missed."""
 
+import json
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from api.keys import AccessKeys, create_key
 from api.query import create_app
+from kintsugi import outcomes
+from kintsugi.handover import FileTarget, Target, hand_over
+from kintsugi.handover_kafka import KafkaTarget
+from kintsugi.settings import Settings
 from pipelines.local_job import LocalJob
+from schemas.errors import Problem
 from schemas.log_record import AnyRecord, Assertion, decode
 from store.client import Store
 from tests.contracts.people import Client
@@ -30,7 +41,7 @@ class Leads:
     """A workspace with the query API on it, and a log whose records the job takes up at once."""
 
     def __init__(self, store: Store, home: Path, name: str) -> None:
-        self.store, self.name = store, name
+        self.store, self.name, self.home = store, name, home
         self.world = World(home, name, scoring=SCORING, segments=SEGMENTS)
         self.job = LocalJob(store, home)
         self.log = LocalLog(self.job)
@@ -71,6 +82,12 @@ class Leads:
 @pytest.fixture
 def leads(store: Store, tmp_path: Path) -> Leads:
     return Leads(store, tmp_path, f"leads-{uuid4().hex[:8]}")
+
+
+@pytest.fixture(scope="module")
+def calm(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Leads:
+    """For tests that change nothing."""
+    return Leads(store, tmp_path_factory.mktemp("calm"), f"calm-{uuid4().hex[:8]}")
 
 
 def told(answer: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -131,20 +148,20 @@ def test_a_word_holds_from_its_day_on(leads: Leads) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_said_is_refused_and_nothing_is_written(
-    leads: Leads, body: dict[str, Any], code: str, said: str
+    calm: Leads, body: dict[str, Any], code: str, said: str
 ) -> None:
-    answer = leads.steward.post(
+    answer = calm.steward.post(
         "/v1/assertions", json={"identifier": {"namespace": "user_id", "value": "lin"}, **WORD, **body}
     )
     assert (answer.status_code // 100, answer.json()["code"]) == (4, code)
     assert said in answer.json()["detail"]
-    assert list(leads.log.read()) == []
+    assert list(calm.log.read()) == []
 
 
-def test_only_stewards_may_say_and_readers_follow(leads: Leads) -> None:
+def test_only_stewards_may_say_and_readers_follow(calm: Leads) -> None:
     body = {"identifier": {"namespace": "user_id", "value": "lin"}, "what": "tag", "value": "vip", **WORD}
-    assert leads.read.post("/v1/assertions", json=body).status_code == 403
-    assert leads.read.get("/v1/changes").status_code == 200
+    assert calm.read.post("/v1/assertions", json=body).status_code == 403
+    assert calm.read.get("/v1/changes").status_code == 200
 
 
 def test_changes_are_followed_from_a_cursor_each_with_its_cause(leads: Leads) -> None:
@@ -200,3 +217,168 @@ def test_other_rules_are_told_once_they_are_in_force(leads: Leads) -> None:
     assert leads.changes(after)["changes"] == []
     leads.run(leads.world.activated("g2"))
     assert told(leads.changes(after)) == [("enter", "cold", "rule"), ("exit", "hot", "rule")]
+
+
+# outcomes of a file ------------------------------------------------------------------------------------------------
+
+CSV = """namespace,scope,value,outcome,status,at,deal
+user_id,,lin,won,,2026-11-19,A-1
+user_id,,bo,,sal,2026-11-19T10:00:00+08:00,A-2
+user_id,,bo,lost,disqualified,2026-11-20 09:30,"A-3, last"
+"""
+
+
+def take(leads: Leads, text: str | bytes) -> tuple[outcomes.Taken, str]:
+    """What became of a file, and its rejects."""
+    source, rejects = leads.home / "crm.csv", leads.home / "crm.rejects.csv"
+    source.write_bytes(text if isinstance(text, bytes) else text.encode())
+    settings = replace(Settings.load({}), home=leads.home)
+    taken = outcomes.into_log(settings, leads.store, leads.log, leads.name, source, rejects)
+    return taken, rejects.read_text() if rejects.exists() else ""
+
+
+def test_outcomes_of_a_file_move_stages_and_a_second_time_changes_nothing(leads: Leads) -> None:
+    leads.form("lin")
+    leads.form("bo")
+    taken, rejects = take(leads, CSV)
+    assert (taken.said, taken.rejected, rejects) == (3, 0, "")
+    assert (leads.record("lin")["stage"], leads.record("bo")["stage"]) == ("customer", "disqualified")
+    rows = (
+        "SELECT outcome, toString(day), author FROM kintsugi.outcomes WHERE workspace = {w:String} ORDER BY 1"
+    )
+    before = leads.store.query_rows(rows, {"w": leads.name})
+    assert before == [("lost", "2026-11-20", "outcomes"), ("won", "2026-11-19", "outcomes")]
+    after = leads.changes()["next_cursor"]
+    assert take(leads, "\ufeff" + CSV)[0].said == 3
+    assert leads.store.query_rows(rows, {"w": leads.name}) == before
+    assert leads.changes(after)["changes"] == []
+
+
+def test_a_row_that_cannot_be_said_is_kept_with_its_number_and_the_reason(leads: Leads) -> None:
+    bad = [
+        (
+            "fax,,1,won,,2026-11-19,x",
+            "namespace: An identifier names a namespace that the workspace does not declare.",
+        ),
+        (
+            "wechat_openid,,o1,won,,2026-11-19,x",
+            "scope: The namespace is scoped and the identifier gives no scope.",
+        ),
+        ("phone,,soon,won,,2026-11-19,x", "value: This can be no phone."),
+        (
+            "user_id,,lin,,nowhere,2026-11-19,x",
+            "status: The rules have no stage nowhere; they declare: raw, mql, sal",
+        ),
+        ("user_id,,lin,,,2026-11-19,x", "The row says nothing: fill status or outcome."),
+        ("user_id,,lin,won,,yesterday,x", "at: 'yesterday' is no time as 2026-03-06"),
+        ("user_id,,lin,won,,1950-01-01,x", "outcome: It was said between 1970 and 2099."),
+        ("user_id,,lin,won,,2026-11-19,x,y", "The row has more fields than the header. (beyond: y)"),
+        ("user_id", "value: "),
+    ]
+    head, *good = CSV.splitlines()
+    taken, rejects = take(leads, "\n".join([head, *(row for row, _ in bad), *good]))
+    assert (taken.said, taken.rejected) == (3, len(bad))
+    assert taken.first_reject.startswith("row 2: namespace: An identifier")
+    lines = rejects.splitlines()
+    assert lines[0] == head + ",row,error"
+    for number, (line, (row, reason)) in enumerate(zip(lines[1:], bad, strict=True), 2):
+        kept = row.removesuffix(",y")
+        assert line.startswith(kept), line
+        assert f",{number}," in line, line
+        assert reason.replace('"', '""') in line, line
+    repaired = rejects.replace("yesterday", "2026-11-19")
+    assert take(leads, repaired)[0].said == 2, (
+        "the one that was repaired, and the one without its field too many"
+    )
+    assert (leads.home / "crm.rejects.csv").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"phone,won\n1,2\n", "no column namespace, value, at"),
+        (b"namespace,value,at\n1,2,3\n", "no column status or outcome"),
+        ("namespace,value,at,outcome\nuser_id,林,2026-11-19,赢单\n".encode("gbk"), "not UTF-8"),
+        (b"", "no column"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(calm: Leads, text: bytes, said: str) -> None:
+    with pytest.raises(Problem, match=said):
+        take(calm, text)
+
+
+# hand-over ---------------------------------------------------------------------------------------------------------
+
+
+def hand(leads: Leads, target: Target, after: str = "") -> int:
+    """Hand over what there is."""
+    with closing(target):
+        count = 0
+        for size in hand_over(leads.store, leads.name, target, after):
+            count += size
+            if not size:
+                break
+    return count
+
+
+def test_a_file_holds_every_change_once_whatever_a_writer_that_died_left(leads: Leads) -> None:
+    path = leads.home / "crm" / "changes.ndjson"
+    leads.form("lin")
+    assert hand(leads, FileTarget(path)) == 2
+    leads.form("bo")
+    whole = path.read_bytes()
+    with path.open("ab") as file:
+        file.write(whole[:40])
+    assert hand(leads, FileTarget(path)) == 2
+    assert hand(leads, FileTarget(path)) == 0
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    workspace = {"workspace": leads.name}
+    assert told == [workspace | change for change in leads.changes()["changes"]]
+    with path.open("a") as file:
+        file.write("a remark\n")
+    with pytest.raises(Problem, match="no change that was handed over"):
+        FileTarget(path)
+
+
+def test_one_process_at_a_time_hands_over_to_a_file(calm: Leads) -> None:
+    path = calm.home / "changes.ndjson"
+    with closing(FileTarget(path)), pytest.raises(Problem, match="Another process"):
+        FileTarget(path)
+
+
+class Dying(FileTarget):
+    """A target whose process dies in the middle of writing."""
+
+    def write(self, changes: Sequence[tuple[str, bytes]]) -> None:
+        os.write(self._descriptor, changes[0][1] + b"\n" + changes[1][1][:9])
+        raise OSError("no space left")
+
+
+def test_what_was_half_written_is_told_again_from_there(leads: Leads) -> None:
+    path = leads.home / "changes.ndjson"
+    leads.form("lin")
+    with pytest.raises(OSError, match="no space"):
+        hand(leads, Dying(path))
+    assert hand(leads, FileTarget(path)) == 1
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_topic_holds_every_change_in_order_and_says_where_to_go_on(
+    leads: Leads, kafka_servers: str
+) -> None:
+    topic = f"{leads.name}.profile_changes"
+    leads.form("lin")
+    assert hand(leads, KafkaTarget(kafka_servers, topic)) == 2
+    leads.form("lin", 1)
+    leads.say("status", "sal")
+    assert hand(leads, KafkaTarget(kafka_servers, topic)) == 2
+    assert hand(leads, KafkaTarget(kafka_servers, topic)) == 0
+    reader = Consumer(
+        {"bootstrap.servers": kafka_servers, "group.id": topic, "auto.offset.reset": "earliest"}
+    )
+    reader.assign([TopicPartition(topic, 0, 0)])
+    messages = reader.consume(4, timeout=20)
+    reader.close()
+    told = [json.loads(message.value()) for message in messages]
+    assert told == [{"workspace": leads.name} | change for change in leads.changes()["changes"]]
+    assert {message.key().decode() for message in messages} == {leads.world.identifier("user_id", "lin")}
