@@ -141,11 +141,14 @@ class JobKeeper:
                 self._refuse(self._tried, self.entry.note)
             self._submit()
             return
-        job = max(live, key=lambda job: int(job["start-time"]))["jid"]
+        newest = max(live, key=lambda job: int(job["start-time"]))
+        job = newest["jid"]
+        # it may be one that a killed keeper, or Flink's own client, has submitted
+        self._source_uid = self._source_uid or self._prepare().source_uid
         if self._rest.is_running(job):
             self._tried = None
             self.is_running.set()
-            self._set(job_id=job, state="RUNNING", note="")
+            self._set(job_id=job, state="RUNNING", note="", submitted_at=int(newest["start-time"]) / 1000)
             self._clean(job)
         else:
             self.is_running.clear()

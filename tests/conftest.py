@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from store.client import Store
+from tests import reaper
+from tests.load import Undisturbed, undisturbed_in
 from tests.stacks import Stack
 from tests.stores import running_store
+
+
+def pytest_configure() -> None:
+    """Whatever becomes of this run, it leaves nothing running."""
+    reaper.watch_this_run()
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +33,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.down()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stack: Stack) -> Undisturbed:
+    """The load, sent to the session's stack once; `wait` before reading it."""
+    return undisturbed_in(stack)
 
 
 _SECONDS: dict[str, float] = defaultdict(float)

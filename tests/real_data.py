@@ -1,6 +1,5 @@
 """Real data that lies beside a checkout, as events; tests that need it skip without it."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import cache
@@ -15,8 +14,8 @@ from benchmarks import commits
 from benchmarks.commits import Commits, Days
 from schemas.events import admit
 from schemas.log_record import Item
+from tests.load import SOAK
 
-SOAK = os.environ.get("KINTSUGI_SOAK") == "1"
 COMMIT_STEP = 1 if SOAK else 11
 """A run of the whole stack takes every so manieth row of the commits; `make soak` takes all."""
 COMMITS = -(-130_341 // COMMIT_STEP)

@@ -25,6 +25,11 @@ from store import keyring
 from store.client import Store
 
 ROOT = Path(__file__).parent.parent
+_PORTS = {
+    f"KINTSUGI_{name}_PORT": str(20_000 + os.getpid() % 1000 * 10 + offset)
+    for name, offset in (("COLLECTOR", 0), ("API", 1), ("STORE", 2), ("FLINK", 3), ("KAFKA", 6))
+}
+"""Where this run begins to look for free ones: two stacks that start at once must not look in one place."""
 
 
 class Stack:
@@ -35,7 +40,7 @@ class Stack:
         self.config = home / "rules"
         self.config.mkdir(parents=True, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KINTSUGI_")}
-        self.env = {**clean, "KINTSUGI_HOME": str(home), "KINTSUGI_CONFIG": str(self.config), **env}
+        self.env = {**clean, **_PORTS, "KINTSUGI_HOME": str(home), "KINTSUGI_CONFIG": str(self.config), **env}
         self.write_keys: dict[str, str] = {}
         self.read_keys: dict[str, str] = {}
 
@@ -131,7 +136,7 @@ class Stack:
 
     # sending ---------------------------------------------------------------------------------------------
 
-    def send(self, workspace: str, events: Iterable[Mapping[str, Any]], **options: Any) -> Sent:
+    def send(self, workspace: str, events: Iterable[Mapping[str, Any] | bytes], **options: Any) -> Sent:
         """Through the HTTP collector."""
         return send_events(self.said.collector, self.write_keys[workspace], events, **options)
 

@@ -18,7 +18,7 @@ FILES = {"workspace.yaml": WORKSPACE, "identity.yaml": IDENTITY, "scoring.yaml":
 
 @pytest.fixture(scope="module")
 def acme(stack: Stack) -> str:
-    return stack.workspace("acme", FILES)
+    return stack.workspace("fragments", FILES)
 
 
 def post(
