@@ -74,6 +74,7 @@ class Profile(BaseModel):
         description="Points for fit (completeness, location, preference), not a confidence that the "
         "identifiers belong together"
     )
+    identity_grade: str = Field(description="Letter of identity_score; empty where the rules give none")
     behaviour_points: dict[str, float] = Field(
         description="behaviour_score by rule, with inactivity, floor and ceiling"
     )
@@ -159,6 +160,7 @@ def profile(row: ProfileRow, shown: Shown) -> Profile:
         hidden_traits=shown.hidden_traits,
         behaviour_score=sum(behaviour.values()) / 1000,
         identity_score=sum(identity.values()) / 1000,
+        identity_grade=row.identity_grade,
         behaviour_points={rule: thousandths / 1000 for rule, thousandths in behaviour.items()},
         identity_points={rule: thousandths / 1000 for rule, thousandths in identity.items()},
         stage=row.stage,

@@ -32,8 +32,8 @@ SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map FINAL
 WHERE workspace = {w:String} AND generation = {g:String} AND identifier_id IN {ids:Array(String)}"""
 _ROWS = """
 SELECT profile_id, members, traits, sealed_traits, points, decaying.rule AS rules, decaying.day AS days,
-    decaying.amount AS amounts, identity_points, stage, tags, segments, first_channel, last_channel, owner,
-    first_seen_at, last_seen_at, event_count, next_change_on, version
+    decaying.amount AS amounts, identity_points, identity_grade, robot, stage, tags, segments, first_channel,
+    last_channel, owner, first_seen_at, last_seen_at, event_count, next_change_on, version
 FROM kintsugi_store.profile_rows FINAL
 WHERE workspace = {w:String} AND generation = {g:String} AND profile_id IN {ids:Array(String)}
     AND is_tombstone = 0"""
@@ -80,6 +80,9 @@ class ProfileRow:
     sealed_traits: dict[str, str]
     behaviour_points: dict[str, int]
     identity_points: dict[str, int]
+    identity_grade: str
+    robot: str
+    """Robots filter by which nothing counts that the profile did."""
     stage: str
     tags: list[str]
     segments: list[str]
@@ -202,8 +205,8 @@ def _profile(row: dict[str, Any], known: Mapping[str, Identifier], in_force: InF
 
 
 _AS_STORED = (
-    "stage", "tags", "segments", "first_channel", "last_channel", "owner", "first_seen_at", "last_seen_at",
-    "event_count", "next_change_on", "version",
+    "identity_grade", "robot", "stage", "tags", "segments", "first_channel", "last_channel", "owner", "first_seen_at",
+    "last_seen_at", "event_count", "next_change_on", "version",
 )  # fmt: skip
 
 

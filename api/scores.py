@@ -5,7 +5,7 @@ ledger counts the events of the identifiers that the profile holds now, up to th
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -25,7 +25,7 @@ from scoring.behaviour import HITS, NEVER, behaviour
 from scoring.bounds import CEILING, FLOOR
 from scoring.decay import SCALE
 from scoring.facts import active_days_select, facts_select
-from scoring.ledger import Hit, Ledger, Line, explain
+from scoring.ledger import Hit, Ledger, Line, Uncounted, explain
 from scoring.ruleset import ScoringRules
 from store.client import Store
 
@@ -61,6 +61,21 @@ class RuleLine(BaseModel):
     days: list[DayPart] = Field(description="What they are made of, by day")
 
 
+class UncountedDay(BaseModel):
+    """Events of a day that do not count."""
+
+    day: date = Field(description="Day of the events")
+    event_count: int = Field(description="Events that did not count")
+
+
+class RobotLine(BaseModel):
+    """Events that one robots filter keeps from counting."""
+
+    robot: str = Field(description="Filter of the rules")
+    event_count: int = Field(description="Events that did not count up to the day")
+    days: list[UncountedDay] = Field(description="By day")
+
+
 class NextChange(BaseModel):
     """What time alone changes next, beyond smooth decay."""
 
@@ -78,6 +93,9 @@ class ScoreAnswer(BaseModel):
     on: date = Field(description="The day")
     behaviour_score: float = Field(description="Sum of the lines")
     lines: list[RuleLine] = Field(description="Points by rule, in the order of the rules")
+    robots: list[RobotLine] = Field(
+        description="Events up to the day that robots filters keep from giving points and from ending silence"
+    )
     next_change: NextChange | None = Field(description="Null when only smooth decay is left")
     freshness: Freshness = Field(description="How fresh the answer is")
 
@@ -90,6 +108,29 @@ class MembersAnswer(BaseModel):
     freshness: Freshness = Field(description="How fresh the answer is")
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """A profile with all its hits, on days to come too.
+
+    A robots filter of profiles is taken as it holds on the date in force, as the members are.
+    """
+
+    found: Found
+    rules: ScoringRules
+    hits: list[Hit]
+    active_days: set[int]
+    uncounted: list[Uncounted]
+
+    def ledger(self, on: int) -> Ledger:
+        """The ledger on a day."""
+        return explain(self.hits, self.active_days, self.rules, on, self.uncounted)
+
+    def until(self, day: int) -> "_Facts":
+        """Without what comes after a day."""
+        hits = [hit for hit in self.hits if hit.day <= day]
+        return replace(self, hits=hits, active_days={each for each in self.active_days if each <= day})
+
+
 class Scores:
     """Reads what ledgers and segments are made of, for one store. Every method blocks."""
 
@@ -99,23 +140,25 @@ class Scores:
 
     def on(self, workspace: str, profile_id: str, day: date | None) -> ScoreAnswer:
         """The ledger of a profile on a day, by default the date in force. Raises Problem `unknown_profile`."""
-        found, rules, hits, active = self._facts(workspace, profile_id)
+        facts = self._facts(workspace, profile_id)
+        found = facts.found
         assert found.in_force.as_of is not None
         on = day or found.in_force.as_of
-        ledger = explain(hits, active, rules, _days(on))
+        ledger = facts.ledger(_days(on))
         return ScoreAnswer(
             profile_id=found.profile_id,
             on=on,
             behaviour_score=ledger.score / 1000,
             lines=[_line(line) for line in ledger.lines],
-            next_change=_next_change(hits, active, rules, ledger),
+            robots=_robots(ledger),
+            next_change=_next_change(facts.until(ledger.date), ledger),
             freshness=freshness(found.in_force),
         )
 
     def series(self, workspace: str, profile_id: str, days: Iterable[date]) -> list[tuple[date, float]]:
         """Scores on several days."""
-        _, rules, hits, active = self._facts(workspace, profile_id)
-        return [(day, explain(hits, active, rules, _days(day)).score / 1000) for day in days]
+        facts = self._facts(workspace, profile_id)
+        return [(day, facts.ledger(_days(day)).score / 1000) for day in days]
 
     def members(self, workspace: str, segment: str, cursor: str, limit: int) -> MembersAnswer:
         """A page of a segment. Raises Problem `unknown_segment`."""
@@ -134,25 +177,37 @@ class Scores:
         rows = self._store.query_rows(_RULESET, {"w": workspace, "g": generation})
         return _scoring(rows[0][0]) if rows else ScoringRules()
 
-    def _facts(self, workspace: str, profile_id: str) -> tuple[Found, ScoringRules, list[Hit], set[int]]:
-        """The profile, the rules in force, and all its hits and active days, those of the future too."""
+    def _facts(self, workspace: str, profile_id: str) -> _Facts:
+        """What a ledger of the profile is made of, under the rules in force."""
         found = self._reader.find(workspace, [profile_id], are_profiles=True)[profile_id]
         if found.profile is None:
             raise Problem("unknown_profile")
+        rules = self._rules(workspace, found.in_force.generation)
         members = [each.identifier_id for each in found.profile.identifiers]
         touched = pa.table({"profile_id": [found.profile_id] * len(members), "identifier_id": members})
         where = (workspace, found.in_force.generation, _days(date(2099, 12, 31)))
-        hits = self._store.query_arrow(facts_select(*where), external={"touched": touched})
-        active = self._store.query_arrow(active_days_select(*where), external={"touched": touched})
+        hits, active = (
+            self._store.query_arrow(select(*where, robots=rules.robots), external={"touched": touched})
+            for select in (facts_select, active_days_select)
+        )
         columns = (hits[name].to_pylist() for name in ("rule", "event_id"))
         days = hits["day"].cast(pa.int32()).to_pylist()
         rest = (hits[name].to_pylist() for name in ("amount", "distinct_key"))
         told = [Hit(*row) for row in zip(*columns, days, *rest, strict=True)]
-        return (
+        days = active["day"].cast(pa.int32()).to_pylist()
+        robot = found.profile.robot
+        by_filter = [
+            Uncounted(by_event or robot, day, count)
+            for by_event, day, count in zip(
+                active["robot"].to_pylist(), days, active["event_count"].to_pylist(), strict=True
+            )
+        ]
+        return _Facts(
             found,
-            self._rules(workspace, found.in_force.generation),
-            told,
-            set(active["day"].cast(pa.int32()).to_pylist()),
+            rules,
+            [] if robot else told,
+            {each.day for each in by_filter if not each.robot},
+            [each for each in by_filter if each.robot],
         )
 
 
@@ -181,16 +236,26 @@ def _line(line: Line) -> RuleLine:
     return RuleLine(rule=line.rule, points=line.points / 1000, days=days)
 
 
-def _next_change(hits: list[Hit], active: set[int], rules: ScoringRules, ledger: Ledger) -> NextChange | None:
-    """The next day on which a window or silence changes the points, seen from the day of the ledger."""
-    rows = [{"profile": 0, **asdict(hit)} for hit in hits if hit.day <= ledger.date]
-    table = pa.Table.from_pylist(rows, _HITS)
-    last = max((day for day in active if day <= ledger.date), default=NEVER)
+def _robots(ledger: Ledger) -> list[RobotLine]:
+    lines = []
+    for robot, group in groupby(ledger.uncounted, key=lambda each: each.robot):
+        days = [
+            UncountedDay(day=_EPOCH + timedelta(days=each.day), event_count=each.event_count)
+            for each in group
+        ]
+        lines.append(RobotLine(robot=robot, event_count=sum(day.event_count for day in days), days=days))
+    return lines
+
+
+def _next_change(known: _Facts, ledger: Ledger) -> NextChange | None:
+    """The next day on which a window or silence changes the points, from what is known on the day of the ledger."""
+    rules = known.rules
+    table = pa.Table.from_pylist([{"profile": 0, **asdict(hit)} for hit in known.hits], _HITS)
+    last = max(known.active_days, default=NEVER)
     change = int(behaviour(table, np.array([last], np.int32), rules, ledger.date).next_change_on[0])
     if change == NEVER:
         return None
-    past = [hit for hit in hits if hit.day <= ledger.date]
-    then = explain(past, {day for day in active if day <= ledger.date}, rules, change)
+    then = known.ledger(change)
     smooth = {rule.name for rule in rules.behaviour if rule.decay.kind in ("half_life", "linear")}
     smooth |= {FLOOR, CEILING}
     now, later = (

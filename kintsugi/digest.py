@@ -25,7 +25,8 @@ _CHUNK = 20_000
 _SLICE = 200_000
 """Stored rows whose lines are asked for together."""
 _PROFILE = """toJSONString(tuple(profile_id, arraySort(members), mapSort(trait_events), mapSort(points),
-    arraySort(arrayMap(d -> (d.rule, toInt32(d.day), d.amount), decaying)), mapSort(identity_points), toString(stage),
+    arraySort(arrayMap(d -> (d.rule, toInt32(d.day), d.amount), decaying)), mapSort(identity_points),
+    toString(identity_grade), toString(robot), toString(stage),
     arrayMap(h -> (h.stage, toInt32(h.day), h.cause, h.behaviour_score), stage_history),
     arraySort(tags), arraySort(segments), first_channel, last_channel, owner,
     toUnixTimestamp64Micro(first_seen_at), toUnixTimestamp64Micro(last_seen_at), event_count, behaviour_score))"""

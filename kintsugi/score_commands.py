@@ -78,6 +78,9 @@ def _lines(answer: "ScoreAnswer") -> list[str]:
             + (f", weight {part.weight:.4f}" if part.weight != 1 else "")
             for part in line.days
         ]
+    for robot in answer.robots:
+        days = ", ".join(f"{day.day} ({day.event_count})" for day in robot.days)
+        lines.append(f"robots filter {robot.robot}: {robot.event_count} events do not count: {days}")
     if answer.next_change:
         points = ", ".join(f"{rule} {value:g}" for rule, value in answer.next_change.points.items())
         lines.append(

@@ -19,7 +19,8 @@ _ROWS = """
 SELECT p.profile_id AS profile_id, p.traits AS traits, mapKeys(p.trait_events) AS trait_names,
     mapKeys(p.identifiers) AS identifiers, p.event_count AS event_count, p.first_channel AS first_channel,
     p.last_channel AS last_channel, p.owner AS owner,
-    p.behaviour_score AS behaviour_score, p.identity_score AS identity_score, CAST(p.stage, 'String') AS stage,
+    p.behaviour_score AS behaviour_score, p.identity_score AS identity_score,
+    CAST(p.identity_grade, 'String') AS identity_grade, CAST(p.stage, 'String') AS stage,
     arrayFilter(t -> NOT has({given}, t), p.tags) AS tags, p.segments AS segments
 FROM kintsugi_store.current_profiles AS p WHERE p.workspace = {{w:String}}"""
 

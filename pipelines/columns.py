@@ -28,7 +28,7 @@ def activity_columns(ids: Sequence[str], found: pa.Table) -> dict[str, Any]:
     first, last = (scattered(len(ids), at, found[name], 0) for name in ("first_seen_at", "last_seen_at"))
     days = scattered(len(ids), at, found["last_day"], NEVER)
     first_days = scattered(len(ids), at, found["first_day"], NEVER)
-    days[count == 0] = first_days[count == 0] = NEVER
+    first_days[count == 0] = NEVER
     return {
         "event_count": pa.array(count),
         "is_tombstone": pa.array((count == 0).astype(np.uint8)),
@@ -42,8 +42,8 @@ def activity_columns(ids: Sequence[str], found: pa.Table) -> dict[str, Any]:
 
 def trait_columns(ids: Sequence[str], found: pa.Table) -> dict[str, Any]:
     """Traits, where they come from, channels and owner by profile."""
-    order = pc.sort_indices(found, [("profile_id", "ascending"), ("name", "ascending")])
-    found = found.take(order)
+    found = found.append_column("at", index_of(ids, found["profile_id"]))  # "10" is the moment after "9"
+    found = found.take(pc.sort_indices(found, [("at", "ascending"), ("name", "ascending")]))
     own = pc.starts_with(found["name"], "$")
     sealed = pc.equal(found["is_sealed"], 1)
     columns: dict[str, Any] = {
@@ -64,8 +64,8 @@ def trait_columns(ids: Sequence[str], found: pa.Table) -> dict[str, Any]:
 
 
 def _by_name(ids: Sequence[str], rows: pa.Table, value: str) -> pa.MapArray:
-    """Map name -> value by profile; rows sorted by profile and name."""
-    offsets = offsets_of(len(ids), index_of(ids, rows["profile_id"]).to_numpy())
+    """Map name -> value by profile; rows sorted by position and name."""
+    offsets = offsets_of(len(ids), rows["at"].to_numpy())
     keys, values = rows["name"].combine_chunks(), rows[value].combine_chunks()
     return pa.MapArray.from_arrays(offsets, keys.cast(pa.utf8()), values.cast(pa.utf8())).cast(_TEXTS)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.columns import (
@@ -16,7 +17,6 @@ from pipelines.columns import (
     empty,
     identifier_column,
     index_of,
-    judged,
     trait_columns,
 )
 from pipelines.generations import Ruleset
@@ -24,9 +24,8 @@ from pipelines.journal import Journal
 from pipelines.standing import Cycle, Scores, Standing
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
 from scoring.behaviour import NEVER, Int64s, behaviour, counted_by_day
-from scoring.compile import when_select
 from scoring.facts import activity_select, facts_select, traits_select
-from scoring.fit import FitResult, identity_points
+from scoring.fit import identity_points
 from store.client import Store
 
 _HELD = """SELECT t.profile_id AS profile_id, i.namespace AS namespace, i.mask AS mask
@@ -125,38 +124,35 @@ class Profiles:
         scoring = self._ruleset.scoring
         columns: dict[str, Any] = {
             "members": pa.array([list(members[p]) for p in ids], IDS),
-            **activity_columns(ids, cycle.query(activity_select(*cycle.where, excluded=excluded))),
+            **activity_columns(ids, cycle.query(activity_select(*cycle.where, **cycle.counting))),
             **trait_columns(
                 ids, cycle.query(traits_select(*cycle.where, self._ruleset.identity, excluded=excluded))
             ),
             "identifiers": identifier_column(ids, cycle.query(_HELD)),
         }
-        hits = cycle.query(facts_select(*cycle.where, excluded=excluded))
+        conditions = [rule.condition_sql() for rule in scoring.identity]
+        conditions += [robot.condition_sql() for robot in scoring.robots.profiles]
+        holds = cycle.judged(ids, condition_rows(ids, columns), conditions)
+        fit = identity_points(holds[:, : len(scoring.identity)], scoring)
+        robot = _first(holds[:, len(scoring.identity) :], [each.name for each in scoring.robots.profiles])
+        is_counted = robot == ""
+        hits = cycle.query(facts_select(*cycle.where, **cycle.counting))
         indexed = hits.set_column(0, "profile", index_of(ids, hits["profile_id"]).cast(pa.int32()))
+        indexed = indexed.filter(pa.array(is_counted[indexed["profile"].to_numpy()], pa.bool_()))
+        last_day = np.where(is_counted, columns.pop("last_day"), NEVER).astype(np.int32)
         counted = counted_by_day(indexed, scoring, self._date)
-        result = behaviour(indexed, columns.pop("last_day"), scoring, self._date, counted)
-        fit = self._fit(ids, columns)
+        result = behaviour(indexed, last_day, scoring, self._date, counted)
         columns["points"], columns["decaying"] = result.points, result.decaying
-        columns["identity_points"] = fit.points
+        columns["identity_points"], columns["identity_grade"] = fit.points, pa.array(fit.grade, pa.utf8())
+        columns["robot"] = pa.array(robot, pa.utf8())
         next_change = np.minimum(result.next_change_on, columns.pop("next_day"))
-        standing = Standing(cycle, Scores(counted, result.score, fit.score, columns.pop("first_day")))
+        standing = Standing(cycle, Scores(counted, result.score, fit, columns.pop("first_day"), is_counted))
         stood, next_change = standing.columns(columns, next_change)
         columns.update(stood)
         columns["next_change_on"] = pa.array(
             next_change.astype(np.int32), pa.int32(), mask=next_change == NEVER
         ).cast(DAY)
         return self._row_table(ids, columns, version), result.score
-
-    def _fit(self, ids: list[str], columns: Mapping[str, Any]) -> FitResult:
-        """Identity points: the store judges the conditions over the rows of this cycle."""
-        rules = self._ruleset.scoring
-        if not rules.identity:
-            return FitResult(empty("identity_points", len(ids)), np.zeros(len(ids), np.int64))
-        found = self._ask(
-            when_select([rule.condition_sql() for rule in rules.identity], "cycle"),
-            cycle=condition_rows(ids, columns),
-        )
-        return identity_points(judged(ids, found, "results", len(rules.identity)), rules)
 
     def _row_table(self, ids: list[str], columns: Mapping[str, Any], version: int) -> pa.Table:
         """The table, with what the columns leave out: constants of the cycle, and nothing for a tombstone."""
@@ -172,3 +168,9 @@ class Profiles:
         given = {**fixed, **columns}
         arrays = [given[f.name] if f.name in given else empty(f.name, count) for f in PROFILE_ROWS]
         return pa.Table.from_arrays(arrays, schema=PROFILE_ROWS)
+
+
+def _first(holds: npt.NDArray[np.uint8], names: Sequence[str]) -> npt.NDArray[np.str_]:
+    """Name of the first condition that holds of each row; empty where none does."""
+    found = np.argmax(np.hstack([holds != 0, np.ones((len(holds), 1), bool)]), axis=1)
+    return np.asarray(np.array([*names, ""])[found], np.str_)

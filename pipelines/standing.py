@@ -26,7 +26,7 @@ from pipelines.columns import (
 from pipelines.generations import Ruleset
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
 from scoring.behaviour import NEVER, DayPoints
-from scoring.compile import stages_select, tags_select
+from scoring.compile import tags_select, when_select
 from scoring.conditions import profile_condition
 from scoring.crossings import ScoreDays, keys_of, of_keys
 from scoring.facts import (
@@ -37,12 +37,14 @@ from scoring.facts import (
     trait_days_select,
     traits_select,
 )
+from scoring.fit import FitResult, identity_points
 from scoring.profile_rules import MANUAL, columns_of
 from scoring.stages import StageChange, Status, stage_histories
 
 Int64s = npt.NDArray[np.int64]
 
 _TRAITS = frozenset({"traits", "trait_names", "first_channel", "last_channel", "owner"})
+_FIT = frozenset({"identity_score", "identity_grade"})
 _CHUNK = 100_000
 """Moments judged together."""
 
@@ -70,6 +72,17 @@ class Cycle:
         """What every SELECT of facts begins with."""
         return self.workspace, self.generation, self.date
 
+    @property
+    def counting(self) -> dict[str, Any]:
+        """What SELECTs of hits must know of who is the subject and of what does not count."""
+        return {"excluded": self.excluded, "robots": self.ruleset.scoring.robots}
+
+    def judged(self, ids: Sequence[str], rows: pa.Table, conditions: Sequence[str]) -> npt.NDArray[np.uint8]:
+        """Which conditions (SQL) hold over the rows, one row for each id: shape (ids, conditions)."""
+        if not conditions:
+            return np.zeros((len(ids), 0), np.uint8)
+        return judged(ids, self.ask(when_select(conditions, "cycle"), cycle=rows), "results", len(conditions))
+
     def day_keys(self, found: pa.Table) -> Int64s:
         """Keys of the rows' (profile_id, day)."""
         profile = index_of(self.ids, found["profile_id"]).to_numpy()
@@ -94,9 +107,11 @@ class Scores:
 
     counted: Sequence[DayPoints]
     behaviour: Int64s
-    identity: Int64s
+    identity: FitResult
     first_day: Int64s
     """Of the first event; NEVER for profiles without events."""
+    is_counted: npt.NDArray[np.bool_]
+    """False where a robots filter of profiles holds: no event of theirs is activity."""
 
 
 class Standing:
@@ -182,10 +197,9 @@ class Standing:
         if self._days is None:
             active = np.zeros(0, np.int64)
             if self._rules.inactivity:
-                found = self._cycle.query(
-                    active_days_select(*self._cycle.where, excluded=self._cycle.excluded)
-                )
-                active = np.sort(self._cycle.day_keys(found))
+                found = self._cycle.query(active_days_select(*self._cycle.where, **self._cycle.counting))
+                active = np.sort(self._cycle.day_keys(found.filter(pc.equal(found["robot"], ""))))
+                active = active[self._scores.is_counted[of_keys(active)[0]]]
             self._days = ScoreDays(
                 self._scores.counted, active, self._rules, len(self._cycle.ids), self._cycle.date
             )
@@ -195,7 +209,7 @@ class Standing:
         """Columns on which stages depend."""
         assert self._rules.stages is not None
         named = columns_of(rule.condition() for rule in self._rules.stages.rules)
-        if "identity_score" in named:
+        if named & _FIT:
             named |= columns_of(profile_condition(rule.when, "scores") for rule in self._rules.identity)
         return named
 
@@ -257,9 +271,11 @@ class Standing:
         if "behaviour_score" in named:
             scores = self._score_days().at(profile, day)
         rows = rows.append_column("behaviour_score", pa.array(scores))
+        if named & _FIT:
+            holds = cycle.judged(moments, rows, [rule.condition_sql() for rule in self._rules.identity])
+            rows = _with_fit(rows, identity_points(holds, self._rules))
         assert self._rules.stages is not None
-        found = cycle.ask(stages_select(self._rules, "cycle"), cycle=rows)
-        return judged(moments, found, "results", len(self._rules.stages.rules))
+        return cycle.judged(moments, rows, [rule.condition().sql for rule in self._rules.stages.rules])
 
     def _namespaces(self, profile: Int64s, day: Int64s, are_named: bool) -> pa.ListArray:
         """Namespaces that a profile of these members held by a day."""
@@ -295,10 +311,9 @@ class Standing:
         rules = self._rules
         if not rules.tags and not rules.segments:
             return pa.array(manual, IDS), pa.array([[]] * len(ids), IDS)
-        rows = condition_rows(ids, columns)
+        rows = _with_fit(condition_rows(ids, columns), self._scores.identity)
         for name, values in (
             ("behaviour_score", pa.array(self._scores.behaviour)),
-            ("identity_score", pa.array(self._scores.identity)),
             ("stage", pa.array(stage, pa.utf8())),
             ("manual_tags", pa.array(manual, IDS)),
         ):
@@ -343,3 +358,9 @@ class Standing:
         rules: Iterable[Any] = (*stages, *self._rules.tags, *self._rules.segments)
         conditions = [rule.condition() for rule in rules]
         return sorted({t for c in conditions if "behaviour_score" in c.columns for t in c.thresholds})
+
+
+def _with_fit(rows: pa.Table, fit: FitResult) -> pa.Table:
+    """Rows for conditions, with the identity score and its grade."""
+    rows = rows.append_column("identity_score", pa.array(fit.score))
+    return rows.append_column("identity_grade", pa.array(fit.grade, pa.utf8()))

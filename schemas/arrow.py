@@ -115,7 +115,8 @@ PROFILE_ROWS = _schema(
     ("sealed_traits", pa.map_(pa.utf8(), pa.utf8())),
     ("trait_events", pa.map_(pa.utf8(), pa.utf8())), ("points", pa.map_(pa.utf8(), pa.int64())),
     ("decaying", pa.list_(pa.struct([("rule", pa.utf8()), ("day", DAY), ("amount", pa.int64())]))),
-    ("identity_points", pa.map_(pa.utf8(), pa.int64())), ("stage", pa.utf8()),
+    ("identity_points", pa.map_(pa.utf8(), pa.int64())), ("identity_grade", pa.utf8()), ("robot", pa.utf8()),
+    ("stage", pa.utf8()),
     ("stage_history", pa.list_(pa.struct(
         [("stage", pa.utf8()), ("day", DAY), ("cause", pa.utf8()), ("behaviour_score", pa.int64())]))),
     ("tags", IDS), ("segments", IDS),

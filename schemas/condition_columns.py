@@ -65,6 +65,7 @@ PROFILE_COLUMNS = (
     ConditionColumn("owner", "text", "Employee of the last event that names one", "traits", "String"),
     ConditionColumn("behaviour_score", "score", "Behaviour score; sent in thousandths", "scores", "Int64"),
     ConditionColumn("identity_score", "score", "Identity score; sent in thousandths", "scores", "Int64"),
+    ConditionColumn("identity_grade", "text", "Letter of the identity score", "scores", "String"),
     ConditionColumn("stage", "text", "Stage", "stage", "String"),
     ConditionColumn(
         "tags", "texts", "Tags of rules, and those that people set behind manual/", "tags", "Array(String)"
@@ -78,7 +79,7 @@ def columns_before(thing: Level) -> tuple[ConditionColumn, ...]:
     """Columns that a condition deciding `thing` may name: everything worked out before it.
 
     >>> [c.name for c in columns_before("stage") if c.level == "scores"]
-    ['behaviour_score', 'identity_score']
+    ['behaviour_score', 'identity_score', 'identity_grade']
     """
     earlier = LEVELS[: LEVELS.index(thing)]
     return tuple(column for column in PROFILE_COLUMNS if column.level in earlier)

@@ -2,7 +2,8 @@
 
 Invariants: the statement is the same for a batch sent as external data and for stored history, so stream and
 history agree by construction; it raises no error whatever the events hold; it reads `source` once, however
-many rules there are. An event of a robot matches no rule, every other event matches `*` with amount 0.
+many rules there are. An event whose user agent names itself a robot matches no rule. Every other event matches `*` with
+amount 0; one that a robots filter takes matches nothing else, and its `*` has the filter's name as `distinct_key`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -68,9 +69,14 @@ def hits_select(generation: str, scoring: ScoringRules, identity: Usability, sou
     numbered = list(enumerate(scoring.behaviour, start=2))
     varying = {f"amount_{i}": (i, rule.amount_sql()) for i, rule in numbered if rule.times}
     keyed = {f"key_{i}": (i, rule.key_sql()) for i, rule in numbered if rule.once_per}
+    if scoring.robots.events:
+        taken = "".join(f"{each.condition_sql()}, {quote(each.name)}, " for each in scoring.robots.events)
+        keyed["robot"] = (1, f"multiIf({taken}'')")
     values = "".join(f", {sql} AS {name}" for name, (_, sql) in (varying | keyed).items())
     matches = [f"if({rule.condition_sql()}, {i}, 0)" for i, rule in enumerate(scoring.behaviour, start=2)]
     matched = f"arrayFilter(r -> r > 0, [toUInt16(1), {', '.join(matches)}])" if matches else "[toUInt16(1)]"
+    if scoring.robots.events:
+        matched = f"if(robot = '', {matched}, [toUInt16(1)])"
     return f"""SELECT workspace, {quote(generation)} AS generation, arrayJoin(usable) AS identifier_id,
     {array(names)}[rule_index] AS rule, event_id, occurred_at, day,
     {_by_rule(varying, f"toInt64({array(amounts)}[rule_index])")} AS amount,
@@ -97,14 +103,6 @@ def when_select(exprs: Sequence[str], source: str) -> str:
     """
     results = ", ".join(f"toUInt8({expr})" for expr in exprs)
     return f"SELECT profile_id, {f'[{results}]' if exprs else 'emptyArrayUInt8()'} AS results FROM {source}"
-
-
-def stages_select(scoring: ScoringRules, source: str) -> str:
-    """SELECT of `profile_id`, `results` (one for each stage rule), from rows that hold all but the identity score."""
-    assert scoring.stages is not None
-    terms = [f"toInt64({rule.points}) * toUInt8({rule.condition_sql()})" for rule in scoring.identity]
-    scored = f"SELECT *, {' + '.join(terms) or 'toInt64(0)'} AS identity_score FROM {source}"
-    return when_select([rule.condition().sql for rule in scoring.stages.rules], f"({scored})")
 
 
 def tags_select(scoring: ScoringRules, source: str) -> str:

@@ -6,10 +6,12 @@ first of its usable identifiers, by strength, that is not excluded), and only ro
 store; copies of a fact that were not merged yet are folded, times and days to their minimum; only days up
 to the date count. Where `moments` are asked for, another external table says of which profiles on which
 days, and `profile_id` of the result is the moment. `excluded` is SQL, `(SELECT identifier_id ...)`, where the
-excluded identifiers are not those that the store holds for the generation.
+excluded identifiers are not those that the store holds for the generation. An event that a robots filter of events or
+the burst takes is evidence (a profile was seen, `event_count`) and counts neither as a hit nor as activity.
 """
 
 from scoring.compile import Usability, usable_sql
+from scoring.robots import NO_ROBOTS, Robots
 from scoring.ruleset import ACTIVITY
 from scoring.sql_text import day_literal, quote
 
@@ -20,16 +22,22 @@ MOMENTS = "moment String, profile_id String, until Date32"
 
 
 def facts_select(
-    workspace: str, generation: str, date: int, touched: str = "touched", excluded: str = ""
+    workspace: str,
+    generation: str,
+    date: int,
+    touched: str = "touched",
+    excluded: str = "",
+    robots: Robots = NO_ROBOTS,
 ) -> str:
-    """Hits of scoring rules.
+    """Hits of scoring rules that count.
 
     `profile_id`, `rule`, `event_id`, `day` (Date32), `amount` (raw points), `distinct_key`.
     """
+    burst = f" AND NOT {_in_burst(workspace, generation, touched, excluded, robots)}" if robots.burst else ""
     return f"""SELECT t.profile_id AS profile_id, rule, event_id, hit_day AS day, amount, distinct_key
 FROM ({_hits(workspace, generation, f"rule != {quote(ACTIVITY)}", touched, excluded)}) AS h
 INNER JOIN {touched} AS t ON h.identifier_id = t.identifier_id
-WHERE hit_day <= {day_literal(date)}"""
+WHERE hit_day <= {day_literal(date)}{burst}"""
 
 
 def activity_select(
@@ -39,17 +47,19 @@ def activity_select(
     touched: str = "touched",
     excluded: str = "",
     moments: str = "",
+    robots: Robots = NO_ROBOTS,
 ) -> str:
     """One row per profile, or moment, that has events.
 
-    `profile_id`, `event_count`, `first_seen_at`, `last_seen_at`, `first_day`, `last_day` of the events up
-    to the date (epoch where there are none yet), and `next_day` (Nullable(Date32)): first day after the date that has
-    an event, on which the profile must be computed anew.
+    `profile_id`, `event_count`, `first_seen_at`, `last_seen_at`, `first_day` of the events up to the date (epoch where
+    there are none yet), `last_day` (Nullable(Date32)) of those that count, and `next_day` (Nullable(Date32)): first day
+    after the date that has an event, on which the profile must be computed anew.
     """
+    robot = _robot(workspace, generation, touched, excluded, robots)
     until = "hit_day <= m.until" if moments else f"hit_day <= {day_literal(date)}"
     return f"""SELECT {"m.moment" if moments else "t.profile_id"} AS profile_id, countIf({until}) AS event_count,
     minIf(hit_at, {until}) AS first_seen_at, maxIf(hit_at, {until}) AS last_seen_at,
-    minIf(hit_day, {until}) AS first_day, maxIf(hit_day, {until}) AS last_day,
+    minIf(hit_day, {until}) AS first_day, maxOrNullIf(hit_day, {until} AND {robot} = '') AS last_day,
     minOrNullIf(hit_day, NOT ({until})) AS next_day
 FROM ({_hits(workspace, generation, f"rule = {quote(ACTIVITY)}", touched, excluded)}) AS h
 INNER JOIN {touched} AS t ON h.identifier_id = t.identifier_id
@@ -58,13 +68,23 @@ GROUP BY profile_id"""
 
 
 def active_days_select(
-    workspace: str, generation: str, date: int, touched: str = "touched", excluded: str = ""
+    workspace: str,
+    generation: str,
+    date: int,
+    touched: str = "touched",
+    excluded: str = "",
+    robots: Robots = NO_ROBOTS,
 ) -> str:
-    """Days with events up to the date: `profile_id`, `day`, each pair once."""
-    return f"""SELECT DISTINCT t.profile_id AS profile_id, hit_day AS day
+    """Days with events up to the date: `profile_id`, `day`, `robot`, `event_count`, each three once.
+
+    `robot`: the filter by which the events do not count; empty for those that do.
+    """
+    robot = _robot(workspace, generation, touched, excluded, robots)
+    return f"""SELECT t.profile_id AS profile_id, hit_day AS day, {robot} AS robot, count() AS event_count
 FROM ({_hits(workspace, generation, f"rule = {quote(ACTIVITY)}", touched, excluded)}) AS h
 INNER JOIN {touched} AS t ON h.identifier_id = t.identifier_id
-WHERE hit_day <= {day_literal(date)}"""
+WHERE hit_day <= {day_literal(date)}
+GROUP BY profile_id, day, robot"""
 
 
 def traits_select(
@@ -152,6 +172,24 @@ def _hits(workspace: str, generation: str, which: str, touched: str, excluded: s
       AND {_is_subject(workspace, generation, "identifiers", excluded)}
     GROUP BY identifier_id, rule, event_id
 """
+
+
+def _robot(workspace: str, generation: str, touched: str, excluded: str, robots: Robots) -> str:
+    """Expression over `_hits` of `*`: the filter by which the event does not count; empty where it does."""
+    by_event = "distinct_key" if robots.events else "''"
+    if robots.burst is None:
+        return by_event
+    in_burst = _in_burst(workspace, generation, touched, excluded, robots)
+    return f"if({by_event} = '' AND {in_burst}, {quote(robots.burst.name)}, {by_event})"
+
+
+def _in_burst(workspace: str, generation: str, touched: str, excluded: str, robots: Robots) -> str:
+    """Condition over `_hits AS h`: on its day the subject has more events, whatever they are, than the burst allows."""
+    assert robots.burst is not None
+    return f"""(h.identifier_id, hit_day) IN (
+    SELECT identifier_id, hit_day
+    FROM ({_hits(workspace, generation, f"rule = {quote(ACTIVITY)}", touched, excluded)})
+    GROUP BY identifier_id, hit_day HAVING count() > {robots.burst.more_than})"""
 
 
 def _is_subject(workspace: str, generation: str, usable: str, excluded: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from schemas.arrow import PROFILE_ROWS
 from scoring.bounds import CEILING, FLOOR
+from scoring.grades import grades_of
 from scoring.ruleset import ScoringRules
 
 
@@ -21,6 +22,8 @@ class FitResult:
     points: pa.MapArray
     """Points by rule that holds, and what a bound adds or takes, sorted by name; they add up to the score."""
     score: npt.NDArray[np.int64]
+    grade: list[str]
+    """Letter of the score; empty where the rules give none."""
 
 
 def identity_points(results: npt.NDArray[np.uint8], rules: ScoringRules) -> FitResult:
@@ -40,4 +43,5 @@ def identity_points(results: npt.NDArray[np.uint8], rules: ScoringRules) -> FitR
     maps = pa.MapArray.from_arrays(
         pa.array(offsets), pa.array(names[place[1]], pa.utf8()), pa.array(lines[place])
     )
-    return FitResult(maps.cast(PROFILE_ROWS.field("identity_points").type), score)
+    grade = grades_of(score, rules.grades)
+    return FitResult(maps.cast(PROFILE_ROWS.field("identity_points").type), score, grade)

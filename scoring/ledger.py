@@ -26,6 +26,15 @@ class Hit:
     """What a rule that counts once per value compares."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Uncounted:
+    """Events of a day that a robots filter keeps from counting."""
+
+    robot: str
+    day: int
+    event_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What one hit gives: `counted` after caps, `weight` of its age (scale 2^30)."""
@@ -50,6 +59,8 @@ class Ledger:
 
     date: int
     lines: tuple[Line, ...]
+    uncounted: tuple[Uncounted, ...] = ()
+    """What robots filters keep from counting, by (filter, day)."""
 
     @property
     def score(self) -> int:
@@ -57,10 +68,17 @@ class Ledger:
         return sum(line.points for line in self.lines)
 
 
-def explain(hits: Collection[Hit], active_days: Collection[int], rules: ScoringRules, date: int) -> Ledger:
+def explain(
+    hits: Collection[Hit],
+    active_days: Collection[int],
+    rules: ScoringRules,
+    date: int,
+    uncounted: Collection[Uncounted] = (),
+) -> Ledger:
     """The ledger of a profile on `date` (days since 1970), from its distinct hits and the days of its events.
 
-    What lies after the date is left out, so one read answers for any date.
+    Both are of events that count; `uncounted` tells of the others. What lies after the date is left out, so one read
+    answers for any date.
     """
     until = sorted((hit for hit in hits if hit.day <= date), key=lambda hit: (hit.day, hit.event_id))
     left = _counted(until, rules)
@@ -76,7 +94,7 @@ def explain(hits: Collection[Hit], active_days: Collection[int], rules: ScoringR
             lines.append(Line(INACTIVITY, int(points[0])))
     bound = rules.bounds.line(sum(line.points for line in lines))
     lines += [Line(name, points) for name, points in bound.items()]
-    return Ledger(date, tuple(lines))
+    return Ledger(date, tuple(lines), tuple(sorted(each for each in uncounted if each.day <= date)))
 
 
 def _counted(hits: Sequence[Hit], rules: ScoringRules) -> list[int]:

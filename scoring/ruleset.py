@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from schemas.errors import Problem
 from scoring.bounds import CEILING, FLOOR, UNBOUNDED, Bounds, parse_bounds
 from scoring.conditions import event_condition, event_value, profile_condition
+from scoring.grades import Grade, parse_grades
 from scoring.profile_rules import (
     Segment,
     Stages,
@@ -24,6 +25,7 @@ from scoring.profile_rules import (
     parse_tags,
     stages_from,
 )
+from scoring.robots import NO_ROBOTS, Robots, parse_robots
 from scoring.rules_file import Place, read
 from scoring.sql_text import quote
 
@@ -157,6 +159,9 @@ class ScoringRules:
     bounds: Bounds = UNBOUNDED
     """Of the behaviour score."""
     identity_bounds: Bounds = UNBOUNDED
+    grades: tuple[Grade, ...] = ()
+    """Of the identity score, from the best down."""
+    robots: Robots = NO_ROBOTS
 
     def shared_caps(self) -> list[tuple[list[int], tuple[Cap, ...]]]:
         """Places of behaviour rules whose hits fill caps together, and these caps, in the order in which they apply."""
@@ -209,6 +214,8 @@ def _from_fields(fields: dict[str, Any]) -> ScoringRules:
         cap=tuple(Cap(**cap) for cap in fields.get("cap", ())),
         bounds=Bounds(**fields.get("bounds", {})),
         identity_bounds=Bounds(**fields.get("identity_bounds", {})),
+        grades=tuple(Grade(**grade) for grade in fields.get("grades", ())),
+        robots=Robots.from_fields(fields.get("robots")),
     )
 
 
@@ -224,16 +231,18 @@ def parse_scoring(text: str) -> ScoringRules:
     fields = read(text).fields(("behaviour", "identity", "stages", "tags"))
     told: dict[str, Any] = {}
     if "behaviour" in fields:
-        parts = fields["behaviour"].fields(("rules", "groups", "cap", "inactivity", FLOOR, CEILING))
+        parts = fields["behaviour"].fields(("rules", "groups", "cap", "inactivity", FLOOR, CEILING, "robots"))
         told["behaviour"] = _rules(parts.get("rules"), _behaviour_rule)
         told["groups"] = _groups(parts.get("groups"), fields["behaviour"], told["behaviour"])
         told["cap"] = _caps(parts["cap"]) if "cap" in parts else ()
         told["inactivity"] = _inactivity(parts["inactivity"]) if "inactivity" in parts else None
         told["bounds"] = parse_bounds(parts)
+        told["robots"] = parse_robots(parts["robots"]) if "robots" in parts else NO_ROBOTS
     if "identity" in fields:
-        parts = fields["identity"].fields(("rules", FLOOR, CEILING))
+        parts = fields["identity"].fields(("rules", FLOOR, CEILING, "grades"))
         told["identity"] = _rules(parts.get("rules"), _identity_rule)
         told["identity_bounds"] = parse_bounds(parts)
+        told["grades"] = parse_grades(parts["grades"]) if "grades" in parts else ()
     if "stages" in fields:
         told["stages"] = parse_stages(fields["stages"])
     if "tags" in fields:

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.rule_hits (
     occurred_at   SimpleAggregateFunction(min, DateTime64(6, 'UTC')) COMMENT 'Event time',
     day           SimpleAggregateFunction(min, Date32) COMMENT 'Calendar day of the event',
     amount        Int64                  COMMENT 'Raw points of the hit in thousandths',
-    distinct_key  String                 COMMENT 'What a rule that counts once per value compares; empty otherwise',
+    distinct_key  String                 COMMENT 'What a rule that counts once per value compares; of *: the robots filter by which the event does not count; empty otherwise',
     identifiers   Array(String)          COMMENT 'Usable identifiers of the event, strongest first; the first that is not shared is its subject'
 ) ENGINE = AggregatingMergeTree ORDER BY (workspace, generation, identifier_id, rule, event_id)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
@@ -105,6 +105,8 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.profile_rows (
     points         Map(String, Int64)     COMMENT 'Behaviour points by rule in thousandths, of rules without half-life, as of as_of',
     decaying       Array(Tuple(rule String, day Date32, amount Int64)) COMMENT 'Raw points by half-life rule and day, after caps, in thousandths',
     identity_points Map(String, Int64)    COMMENT 'Identity points by rule in thousandths',
+    identity_grade LowCardinality(String) COMMENT 'Letter of the identity score; empty where the ruleset gives none',
+    robot          LowCardinality(String) COMMENT 'Robots filter of profiles by which nothing counts that the profile did; empty: it counts',
     stage          LowCardinality(String) COMMENT 'Stage on as_of',
     stage_history  Array(Tuple(stage String, day Date32, cause String, behaviour_score Int64)) COMMENT 'Every stage entered up to as_of, with its day, cause (first, condition, status, outcome) and the behaviour score of that day in thousandths',
     tags           Array(String)          COMMENT 'Tags on as_of',

@@ -73,6 +73,7 @@ CREATE OR REPLACE VIEW kintsugi.profiles (
     traits          Map(String, String)  COMMENT 'Current value of each trait that is not sensitive',
     behaviour_score Float64              COMMENT 'Points for what the person did, as of the date in force',
     identity_score  Float64              COMMENT 'Points for fit (completeness, location, preference), not a confidence in the match',
+    identity_grade  String               COMMENT 'Letter of identity_score, as the ruleset says; empty where it gives none',
     behaviour_points Map(String, Float64) COMMENT 'Behaviour points by rule as of the date in force, with inactivity, and floor or ceiling where the sum is beyond a bound; they add up to behaviour_score',
     identity_points Map(String, Float64) COMMENT 'Identity points by rule, with floor or ceiling where the sum is beyond a bound; they add up to identity_score',
     stage           String               COMMENT 'Stage of the customer journey, empty before the first',
@@ -84,7 +85,8 @@ CREATE OR REPLACE VIEW kintsugi.profiles (
     owner           String               COMMENT 'Employee of the last event that names one',
     first_seen_at   DateTime64(6, 'UTC') COMMENT 'Time of the first event',
     last_seen_at    DateTime64(6, 'UTC') COMMENT 'Time of the last event',
-    event_count     UInt64               COMMENT 'Events that count for the profile',
+    event_count     UInt64               COMMENT 'Events whose subject is of the profile, those too that a robots filter keeps from giving points',
+    robot           String               COMMENT 'Robots filter by which nothing counts that the profile did; empty: it counts, see also the ledger of its score',
     ruleset         String               COMMENT 'Generation in force, the ruleset under which the row was derived',
     as_of           Date32               COMMENT 'Date in force, scores are as of this day',
     next_change_on  Nullable(Date32)     COMMENT 'Next day on which time alone changes stage, tags, segments, a window or inactivity'
@@ -97,6 +99,7 @@ SELECT
     p.traits AS traits,
     p.behaviour_score / 1000 AS behaviour_score,
     p.identity_score / 1000 AS identity_score,
+    p.identity_grade AS identity_grade,
     mapFromArrays(p.behaviour_lines.rule, arrayMap(t -> t / 1000, p.behaviour_lines.points)) AS behaviour_points,
     mapFromArrays(mapKeys(p.identity_points), arrayMap(t -> t / 1000, mapValues(p.identity_points))) AS identity_points,
     p.stage AS stage,
@@ -109,6 +112,7 @@ SELECT
     p.first_seen_at AS first_seen_at,
     p.last_seen_at AS last_seen_at,
     p.event_count AS event_count,
+    p.robot AS robot,
     p.generation AS ruleset,
     p.in_force_on AS as_of,
     p.next_change_on AS next_change_on

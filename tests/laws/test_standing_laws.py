@@ -25,7 +25,15 @@ behaviour:
     - {name: form, event: Form Submitted, points: 10, decay: {window: 6d}}
     - {name: leave, event: Left, points: -5, decay: {linear: 8d}}
   inactivity: {after: 6d, points: -2, every: 2d, floor: -6}
+  robots:
+    - {name: agent, where: "properties['agent'] = 'bot'"}
+    - {name: burst, more_than: 3, per: day}
+    - {name: staff, when: "traits['team'] = 'ours'"}
+  floor: -4
+  ceiling: 24
 identity:
+  grades: {A: 25, B: 20, C: 1}
+  ceiling: 24
   rules:
     - {name: reachable, when: "has(identifiers, 'phone')", points: 20}
     - {name: city, when: "traits['city'] = 'Suzhou'", points: 5}
@@ -33,11 +41,14 @@ stages:
   outcomes: {won: customer, lost: recycled}
   rules:
     - {name: mql, when: "behaviour_score >= 10"}
-    - {name: sal, when: "identity_score >= 25 AND event_count > 3", applies_to: {first_seen_from: 2026-11-03}}
+    - name: sal
+      when: "identity_grade = 'B' AND identity_score > 20 AND event_count > 3"
+      applies_to: {first_seen_from: 2026-11-03}
     - {name: sql, when: "behaviour_score > 14 AND traits['city'] != ''"}
 tags:
   - {name: region/east/suzhou, when: "traits['city'] = 'Suzhou'"}
   - {name: mood/cold, when: "behaviour_score < 1"}
+  - {name: fit/b, when: "identity_grade = 'B'"}
   - {name: ready, when: "stage = 'sql' OR stage = 'customer'"}
 """
 SEGMENTS = (
@@ -69,9 +80,19 @@ class Person:
         for _ in range(chance.randint(1, 9)):
             day = FIRST + timedelta(days=chance.randint(0, 20))
             kind = chance.choice(
-                ["Page Viewed", "Page Viewed", "Form Submitted", "Left", "city=Suzhou", "city=", "phone"]
+                [
+                    "Page Viewed",
+                    "Form Submitted",
+                    "Left",
+                    "city=Suzhou",
+                    "city=",
+                    "phone",
+                    "bot",
+                    "team=ours",
+                    "team=",
+                ]
             )
-            self.days.setdefault(day, []).append(kind)
+            self.days.setdefault(day, []).extend([kind, *chance.choice([(), ("Page Viewed",) * 3])])
         for _ in range(chance.randint(0, 3)):
             day = FIRST + timedelta(days=chance.randint(0, 23))
             what = chance.choice([*(("status", s) for s in STAGES), *OTHER_WORDS])
@@ -84,8 +105,10 @@ class Person:
                     "messageId": f"{self.name}-{day}-{number}", "timestamp": f"{day}T02:{number:02}:00Z",
                     "type": "track", "event": kind, "userId": self.name,
                 }  # fmt: skip
-                if kind.startswith("city="):
-                    event |= {"type": "identify", "traits": {"city": kind[5:] or None}}
+                if "=" in kind:
+                    event |= {"type": "identify", "traits": {kind[:4]: kind[5:] or None}}
+                elif kind == "bot":
+                    event |= {"event": "Page Viewed", "properties": {"agent": "bot"}}
                 elif kind == "phone":
                     number_of = int(self.name[1:])
                     event |= {"type": "identify", "traits": {"phone": f"1381{number_of:07}"}}
@@ -96,10 +119,10 @@ class Person:
         way = [] if way is None else way
         stage, vip, before = "raw", False, dict.fromkeys(("mql", "sal", "sql"), False)
         first, day = min(self.days), FIRST
-        score, city = 0.0, ""
+        score, city, fit = 0.0, "", 0
         while day <= on:
             if day >= first:
-                score, city = self.score(day), self.city(day)
+                score, city = self.score(day, on), self.trait("city", day)
                 if day == first:  # what was said before it holds from it on
                     way[:] = [("raw", day, "first", score), *((s, day, what, score) for s, _, what, _ in way)]
                 fit = 20 * any("phone" in kinds for d, kinds in self.days.items() if d <= day)
@@ -107,7 +130,7 @@ class Person:
                 count = sum(len(kinds) for d, kinds in self.days.items() if d <= day)
                 now = {
                     "mql": score >= 10,
-                    "sal": fit >= 25 and count > 3 and first >= date(2026, 11, 3),
+                    "sal": fit == 25 and count > 3 and first >= date(2026, 11, 3),
                     "sql": score > 14 and city != "",
                 }
                 for name, holds in now.items():
@@ -127,6 +150,7 @@ class Person:
         tags = {"manual/vip"} if vip else set()
         tags |= {"region/east/suzhou"} if city == "Suzhou" else set()
         tags |= {"mood/cold"} if score < 1 else set()
+        tags |= {"fit/b"} if fit >= 20 else set()
         tags |= {"ready"} if stage in ("sql", "customer") else set()
         segments = {"cared_for"} if tags & {"manual/vip", "ready"} else set()
         if score >= 8:
@@ -134,21 +158,40 @@ class Person:
             tags.add("mood/hot")
         return stage, tags, segments
 
-    def city(self, on: date) -> str:
+    def trait(self, name: str, on: date) -> str:
         said = [(d, n, k) for d, kinds in self.days.items() if d <= on for n, k in enumerate(kinds)]
-        return max(((d, n, k[5:]) for d, n, k in said if k.startswith("city=")), default=(on, 0, ""))[2]
+        return max(((d, n, k[5:]) for d, n, k in said if k.startswith(name)), default=(on, 0, ""))[2]
 
-    def score(self, on: date) -> float:
+    def counted(self, known_on: date) -> dict[date, list[str]]:
+        """What counts, by day: nothing of staff, as it is known, no day of too many events, nothing of a bot."""
+        if self.trait("team", known_on) == "ours":
+            return {}
+        human = {
+            day: [kind for kind in kinds if kind != "bot"]
+            for day, kinds in self.days.items()
+            if len(kinds) <= 3
+        }
+        return {day: kinds for day, kinds in human.items() if kinds}
+
+    def score(self, on: date, known_on: date) -> float:
         total, fading = 0, 0.0
-        for day, kinds in self.days.items():
+        counted = self.counted(known_on)
+        for day, kinds in counted.items():
             age = (on - day).days
             if age >= 0:
                 total += 10 * kinds.count("Form Submitted") * (age < 6)
                 fading += 4 * kinds.count("Page Viewed") * 2 ** (-age / 4)
                 fading -= 5 * kinds.count("Left") * max(8 - age, 0) / 8
-        idle = (on - max(d for d in self.days if d <= on)).days
+        idle = (on - max((d for d in counted if d <= on), default=on)).days
         silence = 0 if idle < 6 else max(-2 * (1 + (idle - 6) // 2), -6)
-        return total + fading + silence
+        return min(max(total + fading + silence, -4), 24)
+
+    def worth(self, on: date) -> tuple[float, float, str, str]:
+        """Both scores, the grade, and the filter that takes everything."""
+        fit = 20 * any("phone" in kinds for day, kinds in self.days.items() if day <= on)
+        fit += 5 * (self.trait("city", on) == "Suzhou")
+        staff = "staff" if self.trait("team", on) == "ours" else ""
+        return self.score(on, on), min(fit, 24), "B" if fit >= 20 else "C" if fit else "", staff
 
 
 def stored(store: Store, world: World) -> dict[str, tuple[str, set[str], set[str]]]:
@@ -157,6 +200,15 @@ def stored(store: Store, world: World) -> dict[str, tuple[str, set[str], set[str
         {"w": world.name},
     )
     return {row[0]: (row[1], set(row[2]), set(row[3])) for row in rows}
+
+
+def worths(store: Store, world: World) -> dict[str, tuple[Any, ...]]:
+    rows = store.query_rows(
+        "SELECT profile_id, behaviour_score, identity_score, identity_grade, robot FROM kintsugi.profiles"
+        " WHERE workspace = {w:String}",
+        {"w": world.name},
+    )
+    return {row[0]: row[1:] for row in rows}
 
 
 def assertions_of(world: World, people: list[Person]) -> list[AnyRecord]:
@@ -193,10 +245,17 @@ def test_standing_is_what_a_look_at_every_day_gives(
         job.run(lines([world.date(str(day))]))
         expected = {world.identifier("user_id", p.name): p.stands(day) for p in people if min(p.days) <= day}
         assert stored(store, world) == expected, day
+        worth = {world.identifier("user_id", p.name): p.worth(day) for p in people if min(p.days) <= day}
+        assert worths(store, world) == {
+            who: (pytest.approx(of[0], abs=0.003), *of[1:]) for who, of in worth.items()
+        }
         if day in (date(2026, 11, 6), LAST):
             assert digest(store, world.name) == digest(store, world.name, str(day))
     seen = {stage for stage, _, _ in stored(store, world).values()}
     assert len(seen) > 4, "people stand at many stages"
+    scores = [score for score, *_ in worths(store, world).values()]
+    assert min(scores) == -4 < 0 < max(scores)
+    assert len({robot for *_, robot in worths(store, world).values()}) == 2
 
 
 def test_a_merge_is_undone_exactly_with_stages_and_tags(store: Store, make: Callable[[str], World]) -> None:

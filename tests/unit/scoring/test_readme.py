@@ -31,7 +31,9 @@ def examples() -> dict[str, str]:
 
 
 def rules_of(example: dict[str, Any]) -> ScoringRules:
-    return parse_scoring(yaml.safe_dump({k: example[k] for k in ("behaviour", "identity") if k in example}))
+    return parse_scoring(
+        yaml.safe_dump({k: example[k] for k in ("behaviour", "identity") if k in example}, sort_keys=False)
+    )
 
 
 def insert_events(engine: Engine, events: list[dict[str, Any]]) -> None:
@@ -76,11 +78,11 @@ def test_behaviour_example(engine: Engine, title: str) -> None:
 
 def computed(engine: Engine, rules: ScoringRules, on: int) -> tuple[int, date | None]:
     """Score and next change by facts on a day; the ledger must agree."""
-    facts = engine.arrow(facts_select("w", "g", on, TOUCHED))
+    facts = engine.arrow(facts_select("w", "g", on, TOUCHED, robots=rules.robots))
     facts = facts.append_column("profile", pa.array(np.zeros(len(facts), np.int32)))
-    activity = engine.rows(activity_select("w", "g", on, TOUCHED))
+    activity = engine.rows(activity_select("w", "g", on, TOUCHED, robots=rules.robots))
     last = NEVER
-    if activity and activity[0]["event_count"]:
+    if activity and activity[0]["last_day"]:
         last = days(date.fromisoformat(activity[0]["last_day"]))
     result = behaviour(facts, np.array([last], np.int32), rules, on)
     days_of = pc.cast(facts["day"], pa.int32()).to_pylist()
@@ -107,7 +109,10 @@ def test_fit_example(engine: Engine, title: str) -> None:
     engine.insert("profiles", [profile_row(**profile)])
     select = when_select([rule.condition_sql() for rule in rules.identity], "kintsugi_store.profiles")
     results = np.array([row["results"] for row in engine.rows(select)], np.uint8)
-    assert identity_points(results, rules).score[0] / 1000 == example["fit"]
+    found = identity_points(results.reshape(1, -1), rules)
+    assert found.score[0] / 1000 == example["fit"]
+    assert sum(dict(found.points[0].as_py()).values()) == found.score[0]
+    assert found.grade[0] == example.get("grade", "")
 
 
 def test_every_example_is_run() -> None:

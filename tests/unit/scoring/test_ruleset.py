@@ -6,6 +6,8 @@ import pytest
 
 from schemas.errors import Problem
 from scoring.bounds import Bounds
+from scoring.grades import Grade
+from scoring.robots import Burst, EventRobot, ProfileRobot, Robots
 from scoring.ruleset import (
     BehaviourRule,
     Cap,
@@ -29,12 +31,17 @@ behaviour:
     - {name: scan, event: QR Scanned, points: 1, decay: none, cap: {count: 2, per: week}}
   inactivity: {after: 30d, points: -5, every: 10d, floor: -20}
   cap: {points: 50, per: day}
+  robots:
+    - {name: burst, more_than: 200, per: day}
+    - {name: staff, when: "traits['team'] = 'sales'"}
+    - {name: crawler, where: "context['userAgent'] ILIKE '%bot%'"}
   floor: 0
   ceiling: 100
 identity:
   rules:
     - {name: reachable, when: "has(identifiers, 'phone')", points: 20}
   ceiling: 99.5
+  grades: {A+: 80, B: 0.5}
 """
 
 
@@ -52,6 +59,12 @@ def test_everything_it_says_is_kept() -> None:
         cap=(Cap("points", 50_000, "day"),),
         bounds=Bounds(0, 100_000),
         identity_bounds=Bounds(ceiling=99_500),
+        grades=(Grade("A+", 80_000), Grade("B", 500)),
+        robots=Robots(
+            (EventRobot("crawler", "context['userAgent'] ILIKE '%bot%'"),),
+            Burst("burst", 200),
+            (ProfileRobot("staff", "traits['team'] = 'sales'"),),
+        ),
     )
 
 
@@ -143,6 +156,35 @@ REFUSED = [
     ("identity: {floor: 5, ceiling: 4.5}", "1:31", "not below the floor"),
     ("identity: {ceiling: 2000000}", "1:21", "beyond 1000000"),
     ("behaviour: {cap: {points: 5}}", "1:18", "per is missing"),
+    ("identity: {grades: {A: 60, B: 60}}", "1:31", "from the best down: B is below A"),
+    ("identity: {grades: {A: high}}", "1:24", "not a number"),
+    ("identity: {grades: {A b: 1}}", "1:26", "not a grade"),
+    ("identity: {grades: {}}", "1:20", "1 to 26"),
+    ("identity: {grades: [A, B]}", "1:20", "a mapping is needed"),
+    ("identity: {grades: {A: 2, A: 1}}", "1:27", "stands twice"),
+    ("identity: {rules: [{name: a, when: \"identity_grade = 'A'\", points: 1}]}", "1:36", "worked out later"),
+    ("behaviour: {robots: [{name: a}]}", "1:22", "a where, a when, or more_than"),
+    ("behaviour: {robots: [{where: event = 'E'}]}", "1:22", "name is missing"),
+    ("behaviour: {robots: [{name: a, more_than: 5}]}", "1:22", "more_than and per"),
+    ("behaviour: {robots: [{name: a, more_than: 5, per: week}]}", "1:51", "not one of day"),
+    ("behaviour: {robots: [{name: a, more_than: 0, per: day}]}", "1:43", "whole number from 1"),
+    (
+        "behaviour: {robots: [{name: a, where: event = 'E', when: event_count > 1}]}",
+        "1:22",
+        "a where, a when",
+    ),
+    ("behaviour: {robots: [{name: a, where: evnt = 'E'}]}", "1:39", "did you mean event?"),
+    ("behaviour: {robots: [{name: a, when: behaviour_score > 9}]}", "1:38", "worked out later"),
+    (
+        "behaviour: {robots: [{name: a, when: event_count > 1}, {name: a, where: event = 'E'}]}",
+        "1:56",
+        "another filter a",
+    ),
+    (
+        "behaviour: {robots: [{name: a, more_than: 5, per: day}, {name: b, more_than: 6, per: day}]}",
+        "1:57",
+        "another burst, a",
+    ),
     ("behaviour: {cap: [{points: 5, per: day}, {points: 6, per: day}]}", "1:42", "another cap"),
     ("behaviour: {inactivity: {after: 30d, points: -5, every: 3d}}", "1:25", "stand together"),
     ("behaviour: {inactivity: {after: 3d, points: -5, every: 3d, floor: -1}}", "1:67", "not above"),
