@@ -11,7 +11,6 @@ ids, null `properties`, `traits`, `context` and times become absent. Any other t
 import json
 import math
 import re
-from json.encoder import encode_basestring_ascii
 from typing import Any
 
 import msgspec
@@ -244,19 +243,7 @@ def _dump(event: dict[str, Any]) -> bytes:
         or _LONG_KEY.search(data)
     ):
         _inspect(event)
-    return data if data.isascii() else _ascii(data)
-
-
-def _ascii(data: bytes) -> bytes:
-    """What `to_ascii` returns, ten times faster where much of the text is Chinese.
-
-    The encoder of `json` escapes quotes and backslashes once more; every quote and every pair of backslashes
-    in its answer stems from that, so undoing it from left to right is exact.
-    """
-    if b"\x7f" in data:  # which `json` escapes and `to_ascii` does not
-        return to_ascii(data)
-    escaped = encode_basestring_ascii(data.decode())[1:-1]
-    return escaped.replace('\\"', '"').replace("\\\\", "\\").encode()
+    return to_ascii(data)
 
 
 def _inspect(value: Any) -> None:

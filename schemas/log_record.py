@@ -5,8 +5,8 @@ pure ASCII (no consumer's charset or line-break rules can touch it), and a line 
 does not decode. Every control record carries (at, id); of several, the newest is the greatest (at, id).
 """
 
-import codecs
 import zlib
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 import msgspec
@@ -144,24 +144,19 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AnyRecord)
 
 
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    """Codec error handler: characters beyond ASCII as JSON escapes (UTF-16 surrogate pairs above the BMP)."""
-    assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start : error.end]
-    units = text.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2)), error.end
-
-
-codecs.register_error("kintsugi_json", _escape)
-
-
 def to_ascii(json: bytes) -> bytes:
     """UTF-8 JSON as ASCII JSON with the same meaning.
+
+    The encoder of `json` escapes quotes and backslashes once more; every quote and every pair of backslashes in
+    its answer stems from that, so undoing it from left to right is exact.
 
     >>> to_ascii('{"a":"金😀"}'.encode())
     b'{"a":"\\\\u91d1\\\\ud83d\\\\ude00"}'
     """
-    return json if json.isascii() else json.decode().encode("ascii", "kintsugi_json")
+    if json.isascii():
+        return json
+    escaped = encode_basestring_ascii(json.decode())[1:-1]
+    return escaped.replace('\\"', '"').replace("\\\\", "\\").encode()
 
 
 def encode(record: AnyRecord) -> bytes:
