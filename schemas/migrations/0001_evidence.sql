@@ -72,7 +72,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.traits (
     identifiers   Array(String)          COMMENT 'identifier_ids of the event, ascending: who the subject is depends on the rules',
     kinds         Array(LowCardinality(String)) COMMENT 'Kind of each identifier'
 ) ENGINE = AggregatingMergeTree ORDER BY (workspace, identifier_id, name, event_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 1024
 COMMENT 'Every observation of a trait, so that its value on any day can be told';
 
 CREATE TABLE IF NOT EXISTS kintsugi_store.rejects (

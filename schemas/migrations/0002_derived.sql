@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS kintsugi_store.rule_hits (
     distinct_key  String                 COMMENT 'What a rule that counts once per value compares; of *: the robots filter by which the event does not count; empty otherwise',
     identifiers   Array(String)          COMMENT 'Usable identifiers of the event, strongest first; the first that is not shared is its subject'
 ) ENGINE = AggregatingMergeTree ORDER BY (workspace, generation, identifier_id, rule, event_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 1024
 COMMENT 'Events matched by scoring rules';
 
 CREATE TABLE IF NOT EXISTS kintsugi_store.generations (
