@@ -29,13 +29,12 @@ VERBS = ("does", *SAID, "stands", "are")
 `are`: `one` person or `apart`.
 """
 COLUMNS = (
-    "stage", "behaviour_score", "identity_score", "tags", "segments", "traits", "identifiers", "first_channel",
-    "last_channel", "owner", "event_count",
+    "stage", "behaviour_score", "identity_score", "identity_grade", "tags", "segments", "traits", "identifiers",
+    "first_channel", "last_channel", "owner", "event_count",
 )  # fmt: skip
 """Columns of the view `profiles` of which a story may expect something."""
 _WITH_EVENT = ("times", "with", "is", "campaign")
 _MOST_TIMES = 1000
-_DAY_US = 86_400_000_000
 _EPOCH = date(1970, 1, 1)
 
 
@@ -184,7 +183,7 @@ class Story:
         items = [item for told in today if told.verb == "does" for item in self._items(told)]
         said = [
             Assertion(
-                workspace=self._workspace.name, at=self._noon(day), id=f"story-{self._number[told.pointer]:06}-{who}",
+                workspace=self._workspace.name, at=self._at(told), id=f"story-{self._number[told.pointer]:06}-{who}",
                 identifier=self._people[who][0].identifier_id, what=cast(What, told.verb), value=told.value,
                 author="story", day=self._date(day).isoformat(),
             )
@@ -213,8 +212,12 @@ class Story:
         noon = datetime.combine(self._date(day), time(12), ZoneInfo(self._workspace.time_zone))
         return int(noon.timestamp()) * 1_000_000
 
+    def _at(self, told: Told) -> int:
+        """When a line happens, µs UTC: in the order of the lines."""
+        return self._noon(told.day) + self._number[told.pointer] * 1_000_000
+
     def _items(self, told: Told) -> Iterator[Item]:
-        at = datetime.fromtimestamp(self._noon(told.day) / 1e6, UTC)
+        at = datetime.fromtimestamp(self._at(told) / 1e6, UTC)
         ids = [each for who in told.who for each in self._people[who]]
         event = {
             "type": "track",
