@@ -180,7 +180,7 @@ class ComposeStack:
         """All replicas that the file asks for."""
         return [self.service(name, n) for n in range(SERVICES[name].get("deploy", {}).get("replicas", 1))]
 
-    def running_job(self, seconds: float = 90) -> str:
+    def running_job(self, seconds: float = 150) -> str:
         """Id of the one job, once Flink runs every task of it."""
         return until(self._running_job, seconds, "no job runs")
 

@@ -1,6 +1,6 @@
 """Read unified profiles: any identifier in, a golden record out.
 
-    python docs/examples/read_profiles.py http://127.0.0.1:8081 kr_... phone="138 0013 8000" user_id=42
+    python docs/examples/read_profiles.py http://127.0.0.1:8401 kr_... phone="138 0013 8000" user_id=42
 
 `kintsugi workspace create` prints a read key, `kintsugi status` the address. A key of scope `pii` shows
 identifiers in the clear. Identifiers travel in the body of a POST, never in a URL.

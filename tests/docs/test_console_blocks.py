@@ -1,6 +1,7 @@
 """What the documents show on a console is what readers see: every block is run, in order, on a real stack."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def desk(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "workspaces").symlink_to(stack.config)
     for name in ("docs", "notebooks"):
         (folder / name).symlink_to(CHECKOUT / name)
+    (folder / ".venv").symlink_to(sys.prefix)
     return folder
 
 
@@ -34,9 +36,8 @@ def desk(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("path", RUN, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_a_reader_sees_what_the_document_shows(stack: Stack, desk: Path, path: Path) -> None:
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    addresses = {"COLLECTOR": stack.said.collector, "API": stack.said.api}
     settings = {"PATH": tools, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "100", "PYTHONWARNINGS": "ignore"}
-    shell = runner.Shell(desk, stack.env | settings | addresses)
+    shell = runner.Shell(desk, stack.env | settings)
     try:
         assert runner.mistakes(DOCUMENTS[path], shell) == []
     finally:
@@ -49,8 +50,12 @@ def test_few_blocks_are_not_run_and_each_says_why() -> None:
     assert all(len(reason.split()) >= 4 for reason in reasons)
 
 
-def test_the_tutorial_is_run() -> None:
-    assert CHECKOUT / "docs" / "tutorial.md" in RUN
+def test_readme_and_tutorial_are_run_and_no_block_escapes_by_its_language() -> None:
+    assert {CHECKOUT / "README.md", CHECKOUT / "docs" / "tutorial.md"} <= set(RUN)
+    fences = {
+        fence for path in DOCUMENTS for fence in re.findall(r"^```(\w+)$", path.read_text(), re.MULTILINE)
+    }
+    assert not fences & {"sh", "bash", "shell"}
 
 
 def test_a_document_that_lies_is_caught(tmp_path: Path) -> None:

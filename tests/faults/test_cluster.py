@@ -46,7 +46,7 @@ def test_every_process_dies_the_job_is_rescaled_and_nothing_is_lost(
         for number, name in enumerate(VICTIMS):
             cluster.running_job()
             sending = pool.submit(send, undisturbed.events[number * size :][:size])
-            until(lambda: landed(cluster) > acked, 60, "nothing lands")  # noqa: B023 - asked at once
+            until(lambda: landed(cluster) > acked, WAIT, "nothing lands")  # noqa: B023 - asked at once
             victim = cluster.broker if name == "kafka" else busy(cluster, services[name])
             victim.kill()
             acked += size
