@@ -25,9 +25,9 @@ $(READY): requirements.txt requirements-build.txt pyproject.toml
 demo: install
 	KINTSUGI_LOG=$(if $(LOG),$(LOG),directory) $(RUN)/kintsugi demo
 
-# Style and types, then every test.
+# Style and types, then every test, on two workers.
 test: lint
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n 2 --dist loadgroup
 
 # Style and types alone.
 lint: install

@@ -18,6 +18,15 @@ def pytest_configure() -> None:
     reaper.watch_this_run()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What two workers share out: all tests of the one stack together, other files whole, sabotages one by one."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        group = "stack" if "stack" in names else item.nodeid.split("::")[0]
+        if item.path.name != "test_sabotage.py":
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """One migrated store for the whole session: use a workspace of your own in it, and never `reset`."""
