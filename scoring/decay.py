@@ -86,16 +86,3 @@ def decayed_total(parts: Sequence[tuple[int, int]], table: Sequence[int]) -> int
     """Points of (amount, age) parts, for one group in plain integers."""
     total = sum(amount * table[age] for amount, age in parts if age < len(table))
     return -(-total >> SCALE_BITS) if total < 0 else total >> SCALE_BITS
-
-
-def score_sql(date: str, points: str = "points", decaying: str = "decaying", by_rule: str = "weights") -> str:
-    """Expression: behaviour score in thousandths (Int64) of a `profile_rows` row on a date.
-
-    `date` is an expression of type Date32, `by_rule` the map `weights` of the row's generation.
-    """
-    age = f"dateDiff('day', part.day, {date})"
-    weight = f"if({age} < 0, 0, {by_rule}[part.rule][{age} + 1])"
-    term = f"if(part.rule = rule_name, toInt128(part.amount) * {weight}, toInt128(0))"
-    of_rule = f"arraySum(arrayMap(part -> {term}, {decaying}))"
-    half_lives = f"arrayMap(rule_name -> toInt64(intDiv({of_rule}, toInt128({SCALE}))), mapKeys({by_rule}))"
-    return f"(arraySum(mapValues({points})) + arraySum({half_lives}))"

@@ -43,6 +43,23 @@ identity:
     - {name: city, when: "traits['city'] != ''", points: 5}
 """
 
+FILTERED = SCORING.replace(
+    "identity:\n",
+    """
+  robots:
+    - {name: model, where: "context['userAgent'] ILIKE '%V2408A%'"}
+    - {name: burst, more_than: 9, per: day}
+    - {name: managers, when: "traits['title'] = '总经理'"}
+  cap: {points: 26, per: day}
+  floor: -12
+  ceiling: 60
+identity:
+  floor: 1
+  grades: {A: 25, B: 5, C: 1}
+""",
+)
+"""The same with robots filters, bounds and grades."""
+
 
 class World:
     """One workspace: `home` holds its keys."""

@@ -29,6 +29,15 @@ behaviour:
     - {name: webinar, event: Webinar Joined, points: 20, decay: {window: 9d}}
     - {name: trial, event: Trial Started, points: 12, decay: {linear: 12d}}
   inactivity: {after: 4d, points: -5, every: 2d, floor: -20}
+  robots:
+    - {name: agent, where: "properties['agent'] = 'bot'"}
+    - {name: burst, more_than: 4, per: day}
+    - {name: staff, when: "traits['team'] = 'ours'"}
+  floor: -3
+  ceiling: 30
+identity:
+  grades: {A: 10, B: 0}
+  rules: [{name: city, when: "traits['city'] != ''", points: 10}]
 tags: [{name: city/suzhou, when: "traits['city'] = 'Suzhou'"}]
 """
 SEGMENTS = (
@@ -49,6 +58,14 @@ def world(store: Store, tmp_path_factory: pytest.TempPathFactory) -> World:
     ]  # fmt: skip
     events += [{"type": "identify", "userId": "u3", "traits": {"city": "Suzhou"}, "messageId": "city",
                 "timestamp": "2026-11-02T03:00:00Z"}]  # fmt: skip
+    events += [
+        {"type": "track", "event": "Form Submitted", "userId": name, "messageId": f"{name}-{day}-{n}",
+         "timestamp": f"2026-11-{day:02}T03:00:00Z", "properties": {"agent": "bot" if name == "bot" else ""}}
+        for name, day, count in (("bot", 3, 2), ("bot", 5, 1), ("burst", 4, 5), ("burst", 6, 1), ("ours", 3, 2))
+        for n in range(count)
+    ]  # fmt: skip
+    events += [{"type": "identify", "userId": "ours", "traits": {"team": "ours"}, "messageId": "team",
+                "timestamp": "2026-11-04T03:00:00Z"}]  # fmt: skip
     records: list[AnyRecord] = [
         world.opened("g1"),
         world.activated("g1"),
@@ -90,7 +107,38 @@ def test_the_ledger_adds_up_to_the_score_of_the_record(
         assert sum(line["points"] for line in answer["lines"]) == pytest.approx(answer["behaviour_score"])
         for line in answer["lines"]:
             weighed = sum(part["counted_points"] * part["weight"] for part in line["days"])
-            assert line["rule"] == "inactivity" or weighed == pytest.approx(line["points"], abs=0.001)
+            assert not line["days"] or weighed == pytest.approx(line["points"], abs=0.001)
+
+
+def test_a_ledger_tells_what_robots_filters_keep_from_counting(
+    store: Store, world: World, client: httpx.Client
+) -> None:
+    def told(name: str) -> tuple[float, dict[str, tuple[int, list[tuple[str, int]]]]]:
+        answer = client.get(f"/v1/profiles/{world.identifier('user_id', name)}/score").json()
+        return answer["behaviour_score"], {
+            line["robot"]: (line["event_count"], [(day["day"], day["event_count"]) for day in line["days"]])
+            for line in answer["robots"]
+        }
+
+    # nothing of theirs counts, so no silence does either
+    assert told("bot") == (0, {"agent": (3, [("2026-11-03", 2), ("2026-11-05", 1)])})
+    assert told("ours") == (0, {"staff": (3, [("2026-11-03", 2), ("2026-11-04", 1)])})
+    # a form, and silence since the 6th
+    assert told("burst") == (15 - 20 + 2, {"burst": (5, [("2026-11-04", 5)])})
+    rows = store.query_rows(
+        "SELECT robot, event_count, toDate(first_seen_at) FROM kintsugi.profiles WHERE profile_id IN {p:Array(String)}"
+        " ORDER BY robot, event_count",
+        {"p": [world.identifier("user_id", name) for name in ("bot", "ours")]},
+    )
+    assert rows == [("", 3, date(2026, 11, 3)), ("staff", 3, date(2026, 11, 3))], "evidence is untouched"
+    early = Scores(store).on(world.name, world.identifier("user_id", "bot"), date(2026, 11, 4))
+    assert [line.event_count for line in early.robots] == [2]
+
+
+def test_the_grade_of_a_record_is_that_of_its_score(world: World, client: httpx.Client) -> None:
+    for name, grade in (("u3", "A"), ("u1", "B")):
+        record = client.get(f"/v1/profiles/{world.identifier('user_id', name)}").json()["profile"]
+        assert (record["identity_score"], record["identity_grade"]) == (10 if grade == "A" else 0, grade)
 
 
 def test_what_is_foretold_comes_true(

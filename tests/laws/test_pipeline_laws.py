@@ -14,7 +14,7 @@ from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
 from tests.stores import running_store
-from tests.worlds import World, lines
+from tests.worlds import FILTERED, World, lines
 
 DATE = "2026-11-20"
 EVENTS = 1_500
@@ -43,7 +43,7 @@ def run(home: Path, name: str, world: World, records: list[AnyRecord], **job: An
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("home"), "acme")
+    return World(tmp_path_factory.mktemp("home"), "acme", scoring=FILTERED)
 
 
 @pytest.fixture(scope="module")

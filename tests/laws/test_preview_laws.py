@@ -30,7 +30,15 @@ namespaces:
   - {name: email, max_per_profile: 1}
   - {name: anonymous_id, shared_above: {phone: 1}}
 """
-OTHER_SCORING = "behaviour: {rules: [{name: pages, event: Page Viewed, points: 3, decay: {half_life: 7d}}]}"
+OTHER_SCORING = """
+behaviour:
+  rules: [{name: pages, event: Page Viewed, points: 3, decay: {half_life: 7d}}]
+  robots:
+    - {name: burst, more_than: 5, per: day}
+    - {name: pad, where: "context['userAgent'] LIKE '%iPad%'"}
+  floor: 1.5
+  ceiling: 12
+"""
 
 
 def planted(number: int, **ids: Any) -> dict[str, Any]:
