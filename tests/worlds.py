@@ -50,7 +50,7 @@ FILTERED = SCORING.replace(
     - {name: model, where: "context['userAgent'] ILIKE '%V2408A%'"}
     - {name: burst, more_than: 9, per: day}
     - {name: managers, when: "traits['title'] = '总经理'"}
-  cap: {points: 26, per: day}
+  cap: {points: 32, per: day}
   floor: -12
   ceiling: 60
 identity:

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from scoring.compile import hits_select
-from scoring.facts import activity_select, facts_select, traits_select
+from scoring.facts import active_days_select, activity_select, facts_select, traits_select
 from scoring.ruleset import parse_scoring
 from tests.unit.scoring.engine import Engine, Identity, event_row
 
@@ -100,6 +100,56 @@ def test_activity_counts_every_event_up_to_the_date(engine: Engine) -> None:
             "next_day": "2026-03-06",
         }
     ]
+
+
+ROBOTS = parse_scoring("""
+behaviour:
+  rules: [{name: form, event: Form Submitted, points: 5}]
+  robots: [{name: burst, more_than: 2, per: day}, {name: probe, where: "event = 'Probe'"}]
+""")
+
+
+def counted(engine: Engine) -> tuple[list[tuple[str, str]], list[tuple[str, str, str, int]]]:
+    """Hits that count as (profile, event), and activity as (profile, day, robot, events)."""
+    engine.run(
+        f"INSERT INTO kintsugi_store.rule_hits {hits_select('g', ROBOTS, Identity(), 'kintsugi_store.events')}"
+    )
+    hits = engine.rows(facts_select("w", "g", MARCH_5, TOUCHED, robots=ROBOTS.robots))
+    active = engine.rows(active_days_select("w", "g", MARCH_5, TOUCHED, robots=ROBOTS.robots))
+    names = ("profile_id", "day", "robot", "event_count")
+    return (
+        sorted((row["profile_id"], row["event_id"]) for row in hits),
+        sorted(tuple(row[name] for name in names) for row in active),
+    )
+
+
+def test_a_burst_is_the_subject_s_and_takes_its_whole_day(engine: Engine) -> None:
+    """Three events of the account, one of them beside its phone, and one of the phone alone: two subjects."""
+    events = [event_row(f"e{n}", "2026-03-01", "Form Submitted") for n in range(2)]
+    events += [
+        event_row("e2", "2026-03-01", "Probe", seen=BOTH),
+        event_row("e3", "2026-03-02", "Form Submitted"),
+    ]
+    events += [event_row("e4", "2026-03-01", "Form Submitted", seen={"p1": "phone"})]
+    for event in reversed(events):
+        engine.insert("events", [event])
+        engine.insert("events", [event])
+    touch(engine, u1="A", p1="A")
+    assert counted(engine) == (
+        [("A", "e3"), ("A", "e4")],
+        [("A", "2026-03-01", "", 1), ("A", "2026-03-01", "burst", 2), ("A", "2026-03-01", "probe", 1),
+         ("A", "2026-03-02", "", 1)],
+    )  # fmt: skip
+    (row,) = engine.rows(activity_select("w", "g", MARCH_5, TOUCHED, robots=ROBOTS.robots))
+    assert (row["event_count"], row["first_day"], row["last_day"]) == (5, "2026-03-01", "2026-03-02")
+
+
+def test_a_profile_of_robots_alone_is_known_and_never_active(engine: Engine) -> None:
+    engine.insert("events", [event_row("e1", "2026-03-01", "Probe")])
+    touch(engine, u1="A")
+    assert counted(engine) == ([], [("A", "2026-03-01", "probe", 1)])
+    (row,) = engine.rows(activity_select("w", "g", MARCH_5, TOUCHED, robots=ROBOTS.robots))
+    assert (row["event_count"], row["first_day"], row["last_day"]) == (1, "2026-03-01", None)
 
 
 def observe(engine: Engine, event: str, day: str, name: str, value: str | None, **fields: Any) -> None:
