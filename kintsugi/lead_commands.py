@@ -74,7 +74,7 @@ def add(
         refused = rejects or source.with_suffix(".rejects.csv")
         with open_both() as (settings, store, log):
             taken = into_log(settings, store, log, workspace, source, refused)
-        print(f"{taken.said:,} rows said, {taken.rejected:,} rejected", flush=True)
+        print(f"{taken.said:,} said, {taken.rejected:,} rejected", flush=True)
         if taken.rejected:
             print(f"rejects: {refused}; the first: {taken.first_reject}", flush=True)
             sys.exit(1)

@@ -53,6 +53,8 @@ class Cause:
     """Identifiers of which the resolver said that they moved."""
     touched: frozenset[str] = frozenset()
     """Identifiers that new events carry."""
+    said: frozenset[str] = frozenset()
+    """Identifiers of which people said something."""
 
 
 def is_needed(ruleset: Ruleset) -> bool:
@@ -122,7 +124,7 @@ class Journal:
             return "merge"
         if not were and not are & self._cause.touched and are & self._cause.moved:
             return "split"
-        return self._cause.word
+        return "assertion" if are & self._cause.said else self._cause.word
 
 
 def switched(

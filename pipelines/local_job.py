@@ -108,7 +108,7 @@ class LocalJob:
                 message.key, self.store, DictState(), self.row_versions, now=self.now
             )
         for told in self.resolves[message.key].on(message):
-            if told.what in ("touched", "moved"):
+            if told.what in ("touched", "moved", "said"):
                 self.told.setdefault(told.key, []).append((told.what, told.body))
                 if self.random.random() < 0.1:
                     self._cycle(told.key)

@@ -18,7 +18,7 @@ class Message(NamedTuple):
 
     key: str
     what: str
-    """`batch`, `evidence`, `touched`, `control` or `trailer`."""
+    """`batch`, `evidence`, `touched`, `said` (identifiers that people spoke of), `control` or `trailer`."""
     body: Any
     sender: str = ""
     """Land slot that sent it: a step acts on a control record or trailer when the copies of all slots are in."""

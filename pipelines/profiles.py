@@ -66,12 +66,15 @@ class Profiles:
         self._excluded = excluded
 
     def write(self, identifiers: Sequence[str], version: int, journal: Journal | None = None) -> None:
-        """Write the rows of every profile that holds, or held, one of the identifiers; the journal goes first."""
+        """Write the rows of every profile that holds, or held, one of the identifiers; the journal goes first.
+
+        What has one version is inserted at once: whoever follows the journal by version sees all of it or nothing.
+        """
         members, gone = self._touched(identifiers)
-        for rows in (self.scored(members, version)[0], self._tombstones(gone, version)):
-            if journal:
-                journal.publish(rows, version)
-            self._store.insert_arrow("kintsugi_store.profile_rows", rows)
+        rows = pa.concat_tables([self.scored(members, version)[0], self._tombstones(gone, version)])
+        if journal:
+            journal.publish(rows, version)
+        self._store.insert_arrow("kintsugi_store.profile_rows", rows)
 
     def _ask(self, sql: str, **external: pa.Table) -> pa.Table:
         if self._excluded is not None:

@@ -155,6 +155,9 @@ class Resolve:
                 known = tuple(self._state.get("active") or ())
                 self._state.put("active", max(said, known, key=lambda s: s[:2]))
             self._tell_switch()
+        elif isinstance(record, log_record.Assertion):
+            yield Message(self._workspace, "said", [record.identifier])
+            return
         yield Message(self._workspace, "control", message.body)
 
     def _tell_switch(self) -> None:

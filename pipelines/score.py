@@ -55,21 +55,26 @@ class Score:
 
     # cycles -----------------------------------------------------------------------------------------------
 
-    def cycle(self, told: Iterable[tuple[str, Any]], word: str = "event") -> None:
-        """Compute every profile that the messages touch, for every open generation; `word` is why."""
+    def cycle(self, told: Iterable[tuple[str, Any]]) -> None:
+        """Compute every profile that the messages touch, for every open generation."""
         everywhere: set[str] = set()
+        said: set[str] = set()
         moved: dict[str, set[str]] = {}
         for what, body in told:
             if what == "touched":
                 everywhere.update(body)
+            elif what == "said":
+                said.update(body)
             else:
                 generation, ids = body
                 moved.setdefault(generation, set()).update(ids)
         for generation, ruleset in self._open.items():
-            ids = everywhere | moved.get(generation, set())
+            ids = everywhere | said | moved.get(generation, set())
             if self.must_reconcile:
                 ids |= self._newer(generation)
-            cause = Cause(word, frozenset(moved.get(generation, ())), frozenset(everywhere))
+            cause = Cause(
+                "event", frozenset(moved.get(generation, ())), frozenset(everywhere), frozenset(said)
+            )
             self._compute(generation, ruleset, sorted(ids), cause)
         self.must_reconcile = False
 
@@ -109,8 +114,6 @@ class Score:
             self._new_date(days_of(record.date))
         elif isinstance(record, log_record.Generation):
             self._generation(record)
-        elif isinstance(record, log_record.Assertion):
-            self.cycle([("touched", [record.identifier])], "assertion")
 
     def _new_date(self, date: int) -> None:
         """A day has begun: profiles that time alone changes are computed, then the date is in force."""

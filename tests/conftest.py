@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for the whole session: create a workspace of your own in it, and kill nothing."""
-    running = Stack(tmp_path_factory.mktemp("金 継ぎ")).up()
+    running = Stack(tmp_path_factory.mktemp("金 継ぎ"), KINTSUGI_HANDOVER="file").up()
     try:
         yield running
     finally:

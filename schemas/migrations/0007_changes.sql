@@ -45,6 +45,7 @@ FROM kintsugi_store.told_changes;
 CREATE OR REPLACE VIEW kintsugi.stage_history (
     workspace       String           COMMENT 'Tenant',
     profile_id      String           COMMENT 'Profile that went this way',
+    step            UInt32           COMMENT 'Number of the entry on the way of its profile, from 1',
     stage           String           COMMENT 'Stage that was entered',
     entered_on      Date32           COMMENT 'Day on which it was entered',
     left_on         Nullable(Date32) COMMENT 'Day on which the next one was entered; null: the profile stands here',
@@ -54,7 +55,7 @@ CREATE OR REPLACE VIEW kintsugi.stage_history (
 )
 COMMENT 'The way of every profile through the stages, by the rules in force and all that is known today; the journal says what was told at the time'
 AS
-SELECT workspace, profile_id, entered.stage AS stage, entered.day AS entered_on,
+SELECT workspace, profile_id, place AS step, entered.stage AS stage, entered.day AS entered_on,
     if(place = length(stage_history), NULL, stage_history[place + 1].day) AS left_on, entered.cause AS cause,
     entered.behaviour_score / 1000 AS behaviour_score, generation AS ruleset
 FROM (

@@ -189,6 +189,22 @@ def test_changes_are_followed_from_a_cursor_each_with_its_cause(leads: Leads) ->
     assert leads.read.get("/v1/changes", params={"after": "soon"}).json()["code"] == "bad_request"
 
 
+def test_what_is_published_together_is_there_at_once(leads: Leads) -> None:
+    """Else a follower whose cursor is in the middle of it would never see the rest."""
+    leads.form("lin")
+    leads.form("bo")
+    leads.run(
+        leads.world.override("force", *(leads.world.identifier("user_id", who) for who in ("lin", "bo")))
+    )
+    rows = leads.store.query_rows(
+        "SELECT version, groupUniqArray(changed_at) AS times, countIf(cause = 'merge')"
+        " FROM kintsugi_store.profile_changes WHERE workspace = {w:String} GROUP BY version ORDER BY version",
+        {"w": leads.name},
+    )
+    assert rows[-1][2] == 2, "the tombstone leaves its segment, the profile enters a stage"
+    assert [times for _, times, _ in rows if len(times) > 1] == []
+
+
 def test_a_change_that_is_told_again_has_the_same_id(leads: Leads) -> None:
     """Published, then the process dies before the row is written: what comes after it tells it again."""
     leads.form("lin")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,8 +24,10 @@ RUN = [path for path, document in DOCUMENTS.items() if document.steps]
 
 @pytest.fixture(scope="module")
 def desk(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that looks like the checkout to a reader: his workspaces, our documents."""
+    """A folder that looks like the checkout to a reader: his workspaces and the presets, our documents."""
     folder = tmp_path_factory.mktemp("desk")
+    for story in (CHECKOUT / "workspaces").glob("*/story.yaml"):
+        shutil.copytree(story.parent, stack.config / story.parent.name)
     (folder / "workspaces").symlink_to(stack.config)
     for name in ("docs", "notebooks"):
         (folder / name).symlink_to(CHECKOUT / name)

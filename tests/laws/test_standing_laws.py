@@ -426,7 +426,7 @@ def test_the_way_through_the_stages_and_what_came_of_it(store: Store, make: Call
         person.stands(LAST, ways[i])
     rows = store.query_rows(
         "SELECT profile_id, stage, entered_on, cause, behaviour_score, left_on FROM kintsugi.stage_history"
-        " WHERE workspace = {w:String} ORDER BY profile_id, entered_on, isNull(left_on), left_on", {"w": world.name}
+        " WHERE workspace = {w:String} ORDER BY profile_id, step", {"w": world.name}
     )  # fmt: skip
     for i, way in ways.items():
         found = [row[1:] for row in rows if row[0] == i]
