@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks import baseline
+from benchmarks import baseline, bench_preview
 from kintsugi.demo_data import journeys
 from schemas.events import admit
 from schemas.ids import identifier_id
@@ -215,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--identifiers", type=int, default=100_000, help="of the preview of changed rules")
     asked = parser.parse_args()
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="kintsugi-bench-") as home:
@@ -224,6 +225,7 @@ def main() -> None:
                 report: dict[str, Any] = {"throughput": throughput(stack, asked.events)}
                 report["event_to_profile_at_5000_per_s"] = latency(stack, 5_000, asked.seconds)
                 report["lookups_while_2000_events_per_s"] = lookups(stack, 200, 2_000, asked.seconds)
+                report["preview_of_rules"] = bench_preview.measure(stack, asked.identifiers)
             report["peak_memory_mib"] = memory | {"all": round(sum(memory.values()), 1)}
             report["cores"] = psutil.cpu_count()
             report["load_before"] = statistics.fmean(psutil.getloadavg())

@@ -2,9 +2,11 @@
 
 Usage: python -m benchmarks.bench_resolver [--links 1000000] [--json FILE]
 
-Novel links, repeated ones (nine of ten), what an event costs as links grow, a supernode, bytes of state. Seconds are of
-the processor, without making the evidence; ratios compare both programs on this machine in this run. Union-find knows
-no limits, no sharing, no days, and can undo nothing: it is the floor, not a rival.
+Novel links, repeated ones (nine of ten), what an event costs as links grow, a supernode, one person's cookies one by
+one, bytes of state. Seconds are of the processor, without making the evidence; ratios compare both programs on this
+machine in this run. Union-find knows no limits, no sharing, no days, and can undo nothing: it is the floor, not a
+rival. While links grow the values of the state are kept pickled, as a backend keeps them: ten million links take about
+8 GB.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import process_time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from identity.evidence import Link, Sighting
 from identity.incremental import MemoryState, Resolver
@@ -54,6 +56,22 @@ class Measured(NamedTuple):
     links: int
     resolver: float
     union_find: float
+
+
+class PickledState(MemoryState):
+    """Values as a backend keeps them; reading and writing them is counted, as it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.get = self._get  # type: ignore[assignment]
+
+    def _get(self, key: str) -> Any | None:
+        value = self.values.get(key)
+        return None if value is None else pickle.loads(value)
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+        self.values[key] = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
 class UnionFind:
@@ -140,13 +158,13 @@ def measure(load: str, source: Callable[[], Iterator[Event]], links: int) -> Mea
     return Measured(load, links, links / by_resolver, links / by_forest)
 
 
-def growth(source: Callable[[], Iterator[Event]], links: int) -> tuple[list[tuple[int, float]], MemoryState]:
+def growth(source: Callable[[], Iterator[Event]], links: int) -> tuple[list[tuple[int, float]], PickledState]:
     """Microseconds an event costs after so many links, for steps up to `links`; and the state at the end.
 
     The median over batches: that Python's dict doubles now and then is no cost of the resolver, and a state backend's
     map does not.
     """
-    state = MemoryState()
+    state = PickledState()
     resolver = Resolver(state, RULES, 30)
     window = max(1, links // 50 // BATCH)
     told, done, load = list[tuple[int, float]](), 0, batches(source(), links)
@@ -159,10 +177,25 @@ def growth(source: Callable[[], Iterator[Event]], links: int) -> tuple[list[tupl
     return told, state
 
 
-def bytes_per_identifier(state: MemoryState) -> float:
+def one_by_one(cookies: int) -> tuple[float, int]:
+    """(microseconds a cookie costs, ids written) while one person gets so many, each in a batch of its own.
+
+    A cluster's row names its members, so a person who gets another identifier is written anew: linear in members for a
+    batch, whatever number of them it brings, and quadratic over the life of a person whom nothing bounds.
+    """
+    resolver, written = Resolver(MemoryState(), RULES, 30), 0
+    events = [(0, (("user_id", "u"), ("anonymous_id", f"c{i}"))) for i in range(cookies)]
+    started = process_time()
+    for event in events:
+        for batch in batches([event], 1):
+            written += sum(map(len, resolver.add(*batch).clusters.values()))
+    return (process_time() - started) / cookies * 1e6, written
+
+
+def bytes_per_identifier(state: PickledState) -> float:
     """Keys and pickled values, as a state backend keeps them, by identifier."""
     values = state.values
-    size = sum(len(key) + len(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) for key, value in values.items())
+    size = sum(len(key) + len(value) for key, value in values.items())
     return size / sum(key.startswith("i:") for key in values)
 
 
@@ -195,11 +228,15 @@ def main() -> None:
             size = bytes_per_identifier(state)
             print(f"state: {size:.0f} bytes for an identifier")
         del state
+    lives = {n: one_by_one(n) for n in (1_000, 3_000, 10_000)}
+    for n, (us, written) in lives.items():
+        print(f"one person's {n:,} cookies, one by one: {us:.0f} µs each, {written:,} ids written")
     if given.json:
         told = {
             "loads": [m._asdict() for m in loads],
             "microseconds": steps,
             "state_bytes_per_identifier": size,
+            "one_by_one": lives,
         }
         given.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
 

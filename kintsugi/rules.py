@@ -89,15 +89,38 @@ class Job:
 
     def tell(self, workspace: str, action: Action, generation: str, ruleset: str = "") -> None:
         """Append a record and return when the job has done what it says; Problem when that takes too long."""
+        self._append(workspace, action, generation, ruleset)
+        marks = self.log.mark([workspace])
+        if wait_for(marks, self.store, self.timeout, lambda done, total: self.while_waiting()):
+            raise Problem("bad_request", f"{action} {generation} is in the log, but the job lags; "
+                          "`kintsugi status` says why, `kintsugi wait` waits for it.")  # fmt: skip
+
+    def close(self, workspace: str, generation: str) -> None:
+        """Have a generation dropped, and return when that is on record: whoever opens it again comes after it.
+
+        The job forgets what it derived in its own time, which nobody needs to wait for.
+        """
+        self._append(workspace, "close", generation)
+        self.await_that(
+            lambda: generation not in open_generations(self.store, workspace),
+            f"{generation} is not closed yet",
+        )
+
+    def await_that(self, is_so: Callable[[], bool], otherwise: str) -> None:
+        """Return when something is so in the store; Problem with what is said otherwise when that takes too long."""
+        deadline = time.monotonic() + self.timeout
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise Problem("bad_request", f"{otherwise}; see `kintsugi status`.")
+            self.while_waiting()
+            time.sleep(0.2)
+
+    def _append(self, workspace: str, action: Action, generation: str, ruleset: str = "") -> None:
         self.progress(f"{workspace}: {action} {generation}")
         record = Generation(
             workspace=workspace, at=now_us(), id=uuid.uuid4().hex, action=action, generation=generation, ruleset=ruleset
         )  # fmt: skip
         self.log.append([record]).result(30)
-        marks = self.log.mark([workspace])
-        if wait_for(marks, self.store, self.timeout, lambda done, total: self.while_waiting()):
-            raise Problem("bad_request", f"{action} {generation} is in the log, but the job lags; "
-                          "`kintsugi status` says why, `kintsugi wait` waits for it.")  # fmt: skip
 
 
 def apply(settings: Settings, job: Job, name: str) -> tuple[str, bool]:
@@ -149,7 +172,7 @@ def preview(settings: Settings, job: Job, name: str, *, keep: bool = False) -> P
         return difference(job.store, name, now, compiled.generation)
     finally:
         if not was_open and not keep:
-            job.tell(name, "close", compiled.generation)
+            job.close(name, compiled.generation)
 
 
 def _switch(job: Job, name: str, generation: str, ruleset: str) -> None:
@@ -159,14 +182,9 @@ def _switch(job: Job, name: str, generation: str, ruleset: str) -> None:
     if generation not in opened:
         job.tell(name, "open", generation, ruleset)
     job.tell(name, "activate", generation)
-    deadline = time.monotonic() + job.timeout
-    while in_force(job.store, name) != generation:
-        if time.monotonic() > deadline:
-            raise Problem("bad_request", f"{generation} is not in force yet; see `kintsugi status`.")
-        job.while_waiting()
-        time.sleep(0.2)
+    job.await_that(lambda: in_force(job.store, name) == generation, f"{generation} is not in force yet")
     for old in sorted(opened - {generation, before}):
-        job.tell(name, "close", old)
+        job.close(name, old)
 
 
 def open_generations(store: Store, name: str) -> set[str]:

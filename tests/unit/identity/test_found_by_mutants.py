@@ -70,7 +70,7 @@ _CONTESTED = IdentityRules((NamespaceRule("user", 1), NamespaceRule("phone", 1))
 @pytest.mark.parametrize("never", [False, True])
 def test_a_union_gives_a_contested_cluster_another_reason(order: str, never: bool) -> None:
     """`d` brings `c`, whose link is refused, an account or a never-link; by id, either of the two is first."""
-    c, d = order
+    c, d = order[0], order[1]
     kinds = {c: "phone", "r": "phone", "u": "user", d: "cookie" if never else "user"}
     resolver = Resolver(MemoryState(), _CONTESTED, 9, check=True)
     resolver.add([Sighting(i, kind, 1) for i, kind in kinds.items()])
