@@ -36,11 +36,12 @@ BEHAVIOUR = [
     (f"rule_{i}", NAMES[i % 5], 1 + i, DECAYS[i % 4], "" if i % 3 else ", cap: {points: 30, per: day}")
     for i in range(12)
 ]
-_RULE = "{{name: {}, event: {}, where: \"number(properties['n']) >= {}\", points: {}, decay: {}{}}}"
+_RULE = "    - {{name: {}, event: {}, where: \"number(properties['n']) >= {}\", points: {}, decay: {}{}}}\n"
+_RULES = "".join(_RULE.format(name, event, i, *rest) for i, (name, event, *rest) in enumerate(BEHAVIOUR))
 SCORING = f"""
 behaviour:
   rules:
-{"".join(f"    - {_RULE.format(name, event, i, *rest)}\n" for i, (name, event, *rest) in enumerate(BEHAVIOUR))}
+{_RULES}
   inactivity: {{after: 30d, points: -5, every: 30d, floor: -20}}
 identity:
   rules:
