@@ -17,7 +17,9 @@ SAMPLE = 10
 
 _ROWS = """
 SELECT p.profile_id AS profile_id, p.traits AS traits, mapKeys(p.trait_events) AS trait_names,
-    mapKeys(p.identifiers) AS identifiers, p.event_count AS event_count, p.first_channel AS first_channel,
+    mapKeys(p.identifiers) AS identifiers,
+    arrayDistinct(arrayMap(m -> splitByChar('@', m)[-1], p.identifiers['email'])) AS email_domains,
+    p.event_count AS event_count, p.first_channel AS first_channel,
     p.last_channel AS last_channel, p.owner AS owner,
     p.behaviour_score AS behaviour_score, p.identity_score AS identity_score,
     CAST(p.identity_grade, 'String') AS identity_grade, CAST(p.stage, 'String') AS stage,

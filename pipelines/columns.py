@@ -83,6 +83,25 @@ def identifier_column(ids: Sequence[str], held: pa.Table) -> pa.MapArray:
     return pa.MapArray.from_arrays(offsets_of(len(ids), at[first]), namespaces.filter(pa.array(first)), masks)
 
 
+def email_domains(held: pa.MapArray) -> pa.ListArray:
+    """Domains of the emails among masks (`a***@x.com`) by namespace, ascending."""
+    is_email = pc.equal(held.keys, "email")
+    masks = held.items.filter(is_email)
+    at = np.repeat(np.arange(len(held)), np.diff(held.offsets.to_numpy()))[
+        is_email.to_numpy(zero_copy_only=False)
+    ]
+    sizes = pc.list_value_length(masks).to_numpy()
+    domain = pc.replace_substring_regex(masks.flatten(), "^.*@", "")
+    found = (
+        pa.table({"at": pa.array(np.repeat(at, sizes)), "name": domain})
+        .group_by(["at", "name"])
+        .aggregate([])
+    )
+    found = found.sort_by([("at", "ascending"), ("name", "ascending")])
+    names = found["name"].combine_chunks().cast(pa.utf8())
+    return pa.ListArray.from_arrays(offsets_of(len(held), found["at"].to_numpy()), names)
+
+
 def index_of(ids: Sequence[str], values: pa.ChunkedArray) -> pa.Array:
     """Position in `ids` of each value; all are there."""
     found = pc.index_in(values.cast(pa.utf8()), pa.array(ids, pa.utf8()))
@@ -119,6 +138,7 @@ def empty(column: str, count: int) -> pa.Array:
 def condition_rows(ids: Sequence[str], columns: Mapping[str, Any]) -> pa.Table:
     """Rows for conditions, with the columns that are worked out before scores."""
     held = columns["identifiers"]
+    domains = columns["email_domains"] if "email_domains" in columns else email_domains(held)
     events = columns["trait_events"]
     return pa.table(
         {
@@ -128,6 +148,7 @@ def condition_rows(ids: Sequence[str], columns: Mapping[str, Any]) -> pa.Table:
             "identifiers": pa.ListArray.from_arrays(held.offsets, held.keys)
             if isinstance(held, pa.MapArray)
             else held,
+            "email_domains": domains,
             "event_count": columns["event_count"],
             **{name: columns[name] for name in ("first_channel", "last_channel", "owner")},
         }

@@ -33,6 +33,7 @@ from scoring.facts import (
     active_days_select,
     activity_select,
     assertions_select,
+    email_domains_select,
     namespaces_select,
     trait_days_select,
     traits_select,
@@ -44,6 +45,7 @@ from scoring.stages import StageChange, Status, stage_histories
 Int64s = npt.NDArray[np.int64]
 
 _TRAITS = frozenset({"traits", "trait_names", "first_channel", "last_channel", "owner"})
+_HELD = {"identifiers": namespaces_select, "email_domains": email_domains_select}
 _FIT = frozenset({"identity_score", "identity_grade"})
 _CHUNK = 100_000
 """Moments judged together."""
@@ -224,8 +226,11 @@ class Standing:
                 trait_days_select(*cycle.where, cycle.ruleset.identity, excluded=cycle.excluded)
             )
             keys.append(cycle.day_keys(found))
-        if "identifiers" in named:
-            keys.append(cycle.day_keys(cycle.query(namespaces_select(cycle.workspace))))
+        keys += [
+            cycle.day_keys(cycle.query(select(cycle.workspace)))
+            for column, select in _HELD.items()
+            if column in named
+        ]
         if "event_count" in named:
             keys.append(
                 cycle.day_keys(cycle.query(active_days_select(*cycle.where, excluded=cycle.excluded)))
@@ -264,7 +269,10 @@ class Standing:
         columns = {
             **trait_columns(moments, found),
             "event_count": counts,
-            "identifiers": self._namespaces(profile, day, "identifiers" in named),
+            **{
+                column: self._held(profile, day, select if column in named else None)
+                for column, select in _HELD.items()
+            },
         }
         rows = condition_rows(moments, columns)
         scores = np.zeros(len(profile), np.int64)
@@ -277,19 +285,19 @@ class Standing:
         assert self._rules.stages is not None
         return cycle.judged(moments, rows, [rule.condition().sql for rule in self._rules.stages.rules])
 
-    def _namespaces(self, profile: Int64s, day: Int64s, are_named: bool) -> pa.ListArray:
-        """Namespaces that a profile of these members held by a day."""
-        if not are_named:
+    def _held(self, profile: Int64s, day: Int64s, select: Callable[[str], str] | None) -> pa.ListArray:
+        """Names (`select`) of what a profile of these members held by a day; none where they are not asked for."""
+        if select is None:
             return pa.array([[]] * len(profile), IDS)
-        found = self._cycle.query(namespaces_select(self._cycle.workspace))
-        found = found.take(pc.sort_indices(found, [("profile_id", "ascending"), ("namespace", "ascending")]))
+        found = self._cycle.query(select(self._cycle.workspace))
+        found = found.take(pc.sort_indices(found, [("profile_id", "ascending"), ("name", "ascending")]))
         owner, since = of_keys(self._cycle.day_keys(found))
         start, end = (np.searchsorted(owner, profile, side) for side in ("left", "right"))
         sizes = end - start
         moment = np.repeat(np.arange(len(profile)), sizes)
         row = np.arange(len(moment)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + start[moment]
         held = since[row] <= day[moment]
-        names = found["namespace"].cast(pa.utf8()).combine_chunks().take(pa.array(row[held]))
+        names = found["name"].cast(pa.utf8()).combine_chunks().take(pa.array(row[held]))
         return pa.ListArray.from_arrays(offsets_of(len(profile), moment[held]), names)
 
     # tags and segments ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ whatever was sent:
 | `traits['x']`                | text   | `''`          | as properties; a sensitive trait: `''`          |
 | `number(text)`               | number | null          | text that is not a number: null                 |
 | `identifiers`, `trait_names` | texts  | empty list    |                                                 |
+| `email_domains`              | texts  | empty list    |                                                 |
 
 A comparison with null is null, `NOT` null is null, and a condition holds only if it is true: both
 `number(properties['n']) >= 10` and `NOT (number(properties['n']) >= 10)` fail without n, and
@@ -59,6 +60,9 @@ PROFILE_COLUMNS = (
         "trait_names", "texts", "Names of the traits held, sensitive ones too", "traits", "Array(String)"
     ),
     ConditionColumn("identifiers", "texts", "Namespaces held: phone, email, ...", "traits", "Array(String)"),
+    ConditionColumn(
+        "email_domains", "texts", "What stands behind the @ of the emails held", "traits", "Array(String)"
+    ),
     ConditionColumn("event_count", "number", "Events that count for the profile", "traits", "UInt64"),
     ConditionColumn("first_channel", "text", "Channel of the first event that has one", "traits", "String"),
     ConditionColumn("last_channel", "text", "Channel of the last event that has one", "traits", "String"),

@@ -130,13 +130,26 @@ INNER JOIN {touched} AS t ON o.identifier_id = t.identifier_id"""
 
 
 def namespaces_select(workspace: str, touched: str = "touched") -> str:
-    """Since when a profile's members are known: `profile_id`, `namespace`, `day` of the first sighting."""
+    """Since when a profile holds identifiers of a namespace: `profile_id`, `name`, `day` of the first sighting."""
     return f"""SELECT t.profile_id AS profile_id, min(s.day) AS day,
-    splitByChar('|', CAST(kind, 'String'))[1] AS namespace
+    splitByChar('|', CAST(kind, 'String'))[1] AS name
 FROM kintsugi_store.sightings AS s
 INNER JOIN {touched} AS t ON s.identifier_id = t.identifier_id
 WHERE s.workspace = {quote(workspace)} AND s.identifier_id IN (SELECT identifier_id FROM {touched})
-GROUP BY profile_id, namespace"""
+GROUP BY profile_id, name"""
+
+
+def email_domains_select(workspace: str, touched: str = "touched") -> str:
+    """Since when a profile holds emails of a domain, as their masks show it: `profile_id`, `name`, `day`."""
+    here = f"workspace = {quote(workspace)} AND identifier_id IN (SELECT identifier_id FROM {touched})"
+    return f"""SELECT t.profile_id AS profile_id, min(s.day) AS day, i.domain AS name
+FROM (SELECT identifier_id, day FROM kintsugi_store.sightings WHERE {here}) AS s
+INNER JOIN {touched} AS t ON s.identifier_id = t.identifier_id
+INNER JOIN (
+    SELECT DISTINCT identifier_id, splitByChar('@', mask)[-1] AS domain
+    FROM kintsugi_store.identifiers WHERE {here} AND namespace = 'email'
+) AS i ON s.identifier_id = i.identifier_id
+GROUP BY profile_id, name"""
 
 
 def assertions_select(workspace: str, touched: str = "touched") -> str:

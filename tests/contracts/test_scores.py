@@ -197,6 +197,10 @@ def test_a_preview_counts_what_the_segment_would_hold(store: Store, world: World
     assert (told.count, told.profiles) == (len(expected), len(rows))
     quiet = sum("quiet" in row["segments"] for row in rows)
     assert {s: (n, m) for s, n, m in told.overlap}["quiet"] == (quiet, quiet)
+    graded = judge(
+        store, world.name, Segment("next", "identity_grade = 'A' AND length(email_domains) = 0"), []
+    )
+    assert graded.sample == [world.identifier("user_id", "u3")]
     given_by_segments = judge(store, world.name, Segment("next", "has(tags, 'call')"), ["call"])
     assert given_by_segments.count == 0, "what segments give is worked out after conditions of segments"
 
