@@ -26,6 +26,8 @@ _log = structlog.get_logger(__name__)
 PAUSE_S = 1.0
 _TAIL = 1 << 16
 """Bytes that the last line of a file may have."""
+_HEAD = b'{"workspace":'
+"""How a line begins."""
 
 
 class Target(Protocol):
@@ -76,34 +78,44 @@ class StandardOutput:
         """See `Target`."""
 
 
+def cursor_of(line: bytes, workspace: str, where: object) -> str:
+    """Cursor of a line that was handed over. Problem when it is none of this workspace."""
+    try:
+        told = orjson.loads(line)
+        found, cursor = told["workspace"], str(told["cursor"])
+    except (ValueError, KeyError, TypeError):
+        raise Problem("bad_request", f"The last line of {where} is no change that was handed over.") from None
+    if found != workspace:
+        raise Problem("bad_request", f"{where} holds the changes of workspace {found}, not of {workspace}.")
+    return cursor
+
+
 class FileTarget:
     """Lines at the end of a file; the last one says where to go on. One writer at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, workspace: str) -> None:
         """Cuts what a dead writer left of a line. Problem when another process writes it, or it is another file."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
+            self._cursor = self._last(workspace)
+        except BaseException:
+            self.close()
+            raise
+
+    def _last(self, workspace: str) -> str:
+        try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._descriptor)
-            raise Problem("bad_request", f"Another process hands over to {path}.") from None
-        self._cursor = self._last()
-
-    def _last(self) -> str:
+            raise Problem("bad_request", f"Another process hands over to {self._path}.") from None
         size = os.fstat(self._descriptor).st_size
-        tail = os.pread(self._descriptor, _TAIL, max(0, size - _TAIL))
-        whole = tail[: tail.rfind(b"\n") + 1]
-        os.ftruncate(self._descriptor, size - len(tail) + len(whole))
-        if not whole:
-            return ""
-        try:
-            return str(orjson.loads(whole.splitlines()[-1])["cursor"])
-        except (ValueError, KeyError, TypeError):
-            raise Problem(
-                "bad_request", f"The last line of {self._path} is no change that was handed over."
-            ) from None
+        lines, _, torn = os.pread(self._descriptor, _TAIL, max(0, size - _TAIL)).rpartition(b"\n")
+        cursor = cursor_of(lines.rpartition(b"\n")[2], workspace, self._path) if lines else ""
+        if not torn.startswith(_HEAD[: len(torn)]):
+            raise Problem("bad_request", f"{self._path} ends with something that was not handed over.")
+        os.ftruncate(self._descriptor, size - len(torn))
+        return cursor
 
     def cursor(self) -> str:
         """See `Target`."""
@@ -127,14 +139,14 @@ def target_of(settings: Settings, workspace: str, to: str) -> Target:
         return StandardOutput()
     kind, _, topic = to.partition(":")
     if kind != "kafka":
-        return FileTarget(Path(to))
+        return FileTarget(Path(to), workspace)
     from kintsugi.handover_kafka import KafkaTarget
 
     log = connections.log_settings(settings, endpoints.running(settings)) if settings.log == "kafka" else None
     brokers = log.kafka if log else settings.kafka_bootstrap
     if not brokers:
         raise Problem("bad_request", "No Kafka brokers are known; set KINTSUGI_KAFKA_BOOTSTRAP.")
-    return KafkaTarget(brokers, topic or f"{workspace}.profile_changes")
+    return KafkaTarget(brokers, topic or f"{workspace}.profile_changes", workspace)
 
 
 def own_file(settings: Settings, workspace: str) -> Path:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from kintsugi.handover import cursor_of
 from pipelines.log import LogUnavailable
-from schemas.errors import Problem
 
 _PATIENCE_S = 30.0
 _FOR_EVER = {"retention.ms": "-1", "cleanup.policy": "delete"}
@@ -23,13 +22,13 @@ _FOR_EVER = {"retention.ms": "-1", "cleanup.policy": "delete"}
 class KafkaTarget:
     """See `kintsugi.handover.Target`; messages go to partition 0, the key is the profile_id."""
 
-    def __init__(self, brokers: str, topic: str) -> None:
-        """Creates the topic where it is missing. Raises LogUnavailable."""
+    def __init__(self, brokers: str, topic: str, workspace: str) -> None:
+        """Creates the topic where it is missing. Raises LogUnavailable, Problem for a topic of something else."""
         self._servers = {"bootstrap.servers": brokers, "log_level": 0}
         self._topic = topic
         try:
             self._ensure()
-            self._cursor = self._last()
+            self._cursor = self._last(workspace)
             self._producer = Producer({
                 **self._servers, "enable.idempotence": True, "enable.gapless.guarantee": True, "acks": "all",
                 "compression.type": "lz4", "message.timeout.ms": int(_PATIENCE_S * 1000),
@@ -43,8 +42,8 @@ class KafkaTarget:
             made = admin.create_topics([NewTopic(self._topic, num_partitions=1, config=_FOR_EVER)])
             made[self._topic].result(_PATIENCE_S)
 
-    def _last(self) -> str:
-        """Cursor of the last message. Problem when it is none of ours."""
+    def _last(self, workspace: str) -> str:
+        """Cursor of the last message. Problem when it is none of this workspace."""
         consumer = Consumer({**self._servers, "group.id": "kintsugi.handover", "enable.auto.commit": False})
         try:
             place = TopicPartition(self._topic, 0)
@@ -55,9 +54,7 @@ class KafkaTarget:
             message = consumer.poll(_PATIENCE_S)
             if message is None or message.error():
                 raise LogUnavailable(f"the last message of {self._topic} cannot be read")
-            return str(orjson.loads(message.value())["cursor"])
-        except (ValueError, KeyError, TypeError):
-            raise Problem("bad_request", f"The last message of {self._topic} is no change.") from None
+            return cursor_of(message.value(), workspace, self._topic)
         finally:
             consumer.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -54,7 +54,7 @@ def add(
             sayings = Sayings(store, explanations.secrets)
             day = on.date() if on else None
             found = explanations.identifier(identifier)
-            record = sayings.record(found, what, value, Word(author, reason), now_us(), day)  # type: ignore[arg-type]
+            record = sayings.record(found, cast(What, what), value, Word(author, reason), now_us(), day)
             log.append([record]).result()
         print(f"{record.what} {record.value} from {record.day} on ({record.id})", flush=True)
 

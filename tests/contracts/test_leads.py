@@ -340,26 +340,40 @@ def hand(leads: Leads, target: Target, after: str = "") -> int:
 def test_a_file_holds_every_change_once_whatever_a_writer_that_died_left(leads: Leads) -> None:
     path = leads.home / "crm" / "changes.ndjson"
     leads.form("lin")
-    assert hand(leads, FileTarget(path)) == 2
+    assert hand(leads, FileTarget(path, leads.name)) == 2
     leads.form("bo")
     whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(whole[:40])
-    assert hand(leads, FileTarget(path)) == 2
-    assert hand(leads, FileTarget(path)) == 0
+    assert hand(leads, FileTarget(path, leads.name)) == 2
+    assert hand(leads, FileTarget(path, leads.name)) == 0
     told = [json.loads(line) for line in path.read_text().splitlines()]
     workspace = {"workspace": leads.name}
     assert told == [workspace | change for change in leads.changes()["changes"]]
-    with path.open("a") as file:
-        file.write("a remark\n")
-    with pytest.raises(Problem, match="no change that was handed over"):
-        FileTarget(path)
 
 
 def test_one_process_at_a_time_hands_over_to_a_file(calm: Leads) -> None:
     path = calm.home / "changes.ndjson"
-    with closing(FileTarget(path)), pytest.raises(Problem, match="Another process"):
-        FileTarget(path)
+    with closing(FileTarget(path, calm.name)), pytest.raises(Problem, match="Another process"):
+        FileTarget(path, calm.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"workspace":"other","cursor":"00"}\n', "holds the changes of workspace other"),
+        ("a remark\n", "no change that was handed over"),
+        ("no line at all", "not handed over"),
+        ('{"workspace":"?","cursor":"00"}\nand then', "not handed over"),
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(calm: Leads, tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text(text.replace("?", calm.name))
+    before = path.read_bytes()
+    with pytest.raises(Problem, match=said):
+        FileTarget(path, calm.name)
+    assert path.read_bytes() == before
 
 
 class Dying(FileTarget):
@@ -374,8 +388,8 @@ def test_what_was_half_written_is_told_again_from_there(leads: Leads) -> None:
     path = leads.home / "changes.ndjson"
     leads.form("lin")
     with pytest.raises(OSError, match="no space"):
-        hand(leads, Dying(path))
-    assert hand(leads, FileTarget(path)) == 1
+        hand(leads, Dying(path, leads.name))
+    assert hand(leads, FileTarget(path, leads.name)) == 1
     assert len(path.read_text().splitlines()) == 2
 
 
@@ -384,11 +398,11 @@ def test_a_topic_holds_every_change_in_order_and_says_where_to_go_on(
 ) -> None:
     topic = f"{leads.name}.profile_changes"
     leads.form("lin")
-    assert hand(leads, KafkaTarget(kafka_servers, topic)) == 2
+    assert hand(leads, KafkaTarget(kafka_servers, topic, leads.name)) == 2
     leads.form("lin", 1)
     leads.say("status", "sal")
-    assert hand(leads, KafkaTarget(kafka_servers, topic)) == 2
-    assert hand(leads, KafkaTarget(kafka_servers, topic)) == 0
+    assert hand(leads, KafkaTarget(kafka_servers, topic, leads.name)) == 2
+    assert hand(leads, KafkaTarget(kafka_servers, topic, leads.name)) == 0
     reader = Consumer(
         {"bootstrap.servers": kafka_servers, "group.id": topic, "auto.offset.reset": "earliest"}
     )
