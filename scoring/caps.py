@@ -6,13 +6,28 @@ not depend on the order of arrival. A cap limits magnitude: a negative rule take
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from scoring.ruleset import Cap
+from scoring.bounds import MAX_SCORE
+from scoring.rules_file import Place
 
 Int64s = npt.NDArray[np.int64]
+Period = Literal["day", "week", "lifetime"]
+PERIODS: tuple[Period, ...] = ("day", "week", "lifetime")
+"""Order in which caps apply. A week runs from Monday to Sunday."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `most` points (thousandths, of magnitude) or hits in each period."""
+
+    unit: Literal["points", "count"]
+    most: int
+    per: Period
 
 
 def counted(profile: npt.NDArray[np.int32], day: Int64s, amount: Int64s, caps: Sequence[Cap]) -> Int64s:
@@ -51,3 +66,22 @@ def _period_start(profile: npt.NDArray[np.int32], period: Int64s) -> npt.NDArray
     is_first = np.ones(len(period), bool)
     is_first[1:] = (profile[1:] != profile[:-1]) | (period[1:] != period[:-1])
     return np.maximum.accumulate(np.where(is_first, np.arange(len(period)), 0))
+
+
+def parse_caps(place: Place) -> tuple[Cap, ...]:
+    """`cap`: one or a list, brought to the order in which they apply."""
+    caps: dict[tuple[int, str], Cap] = {}
+    for item in place.items() if place.is_list else [place]:
+        fields = item.fields(("points", "count", "per"), needed=("per",))
+        if ("points" in fields) == ("count" in fields):
+            item.refuse("a cap limits either points or count")
+        per = fields["per"].choice(PERIODS)
+        unit = "points" if "points" in fields else "count"
+        most = fields[unit].thousandths(MAX_SCORE) if unit == "points" else fields[unit].count(10**6)
+        if most <= 0:
+            fields[unit].refuse("a cap is above 0; for negative points it limits their magnitude")
+        key = (PERIODS.index(per), unit)
+        if key in caps:
+            item.refuse(f"there is another cap of {unit} per {per}")
+        caps[key] = Cap(unit, most, per)  # type: ignore[arg-type]  # both words are checked
+    return tuple(caps[key] for key in sorted(caps))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoring.behaviour import NEVER, inactivity
-from scoring.caps import counted
+from scoring.caps import Cap, counted
 from scoring.decay import SCALE, decayed_total, table_of
-from scoring.ruleset import INACTIVITY, BehaviourRule, Cap, ScoringRules
+from scoring.ruleset import INACTIVITY, BehaviourRule, ScoringRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from schemas.errors import Problem
-from scoring.bounds import CEILING, FLOOR, UNBOUNDED, Bounds, parse_bounds
+from scoring.bounds import CEILING, FLOOR, MAX_SCORE, UNBOUNDED, Bounds, parse_bounds
+from scoring.caps import Cap, parse_caps
 from scoring.conditions import event_condition, event_value, profile_condition
 from scoring.grades import Grade, parse_grades
 from scoring.profile_rules import (
@@ -29,10 +30,6 @@ from scoring.robots import NO_ROBOTS, Robots, parse_robots
 from scoring.rules_file import Place, read
 from scoring.sql_text import quote
 
-Period = Literal["day", "week", "lifetime"]
-PERIODS: tuple[Period, ...] = ("day", "week", "lifetime")
-"""Order in which caps apply. A week runs from Monday to Sunday."""
-
 MAX_POINTS = 100_000_000
 """Most points of one hit, in thousandths."""
 MAX_RULES = 200
@@ -44,15 +41,6 @@ ACTIVITY = "*"
 """Built-in rule that every event of a person matches, with amount 0."""
 INACTIVITY = "inactivity"
 """Name under which points for silence stand among the points by rule."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """At most `most` points (thousandths, of magnitude) or hits in each period."""
-
-    unit: Literal["points", "count"]
-    most: int
-    per: Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +222,7 @@ def parse_scoring(text: str) -> ScoringRules:
         parts = fields["behaviour"].fields(("rules", "groups", "cap", "inactivity", FLOOR, CEILING, "robots"))
         told["behaviour"] = _rules(parts.get("rules"), _behaviour_rule)
         told["groups"] = _groups(parts.get("groups"), fields["behaviour"], told["behaviour"])
-        told["cap"] = _caps(parts["cap"]) if "cap" in parts else ()
+        told["cap"] = parse_caps(parts["cap"]) if "cap" in parts else ()
         told["inactivity"] = _inactivity(parts["inactivity"]) if "inactivity" in parts else None
         told["bounds"] = parse_bounds(parts)
         told["robots"] = parse_robots(parts["robots"]) if "robots" in parts else NO_ROBOTS
@@ -284,7 +272,7 @@ def _behaviour_rule(place: Place) -> BehaviourRule:
         event=fields["event"].text(),
         where=where,
         points=_points(fields["points"]),
-        caps=_caps(fields["cap"]) if "cap" in fields else (),
+        caps=parse_caps(fields["cap"]) if "cap" in fields else (),
         decay=_decay(fields["decay"]) if "decay" in fields else Decay("none"),
         times=fields["times"].value("number") if "times" in fields else "",
         least=least,
@@ -309,7 +297,7 @@ def _groups(
     groups: dict[str, Group] = {}
     for item in place.items() if place else ():
         fields = item.fields(("name", "cap"), needed=("name", "cap"))
-        group = Group(fields["name"].name(), _caps(fields["cap"]))
+        group = Group(fields["name"].name(), parse_caps(fields["cap"]))
         if group.name in groups:
             item.refuse(f"there is another group {group.name}")
         if len({rule.points > 0 for rule in rules if rule.group == group.name}) > 1:
@@ -341,24 +329,6 @@ def _points(place: Place) -> int:
     return points
 
 
-def _caps(place: Place) -> tuple[Cap, ...]:
-    caps: dict[tuple[int, str], Cap] = {}
-    for item in place.items() if place.is_list else [place]:
-        fields = item.fields(("points", "count", "per"), needed=("per",))
-        if ("points" in fields) == ("count" in fields):
-            item.refuse("a cap limits either points or count")
-        per = fields["per"].choice(PERIODS)
-        unit = "points" if "points" in fields else "count"
-        most = fields[unit].thousandths(10 * MAX_POINTS) if unit == "points" else fields[unit].count(10**6)
-        if most <= 0:
-            fields[unit].refuse("a cap is above 0; for negative points it limits their magnitude")
-        key = (PERIODS.index(per), unit)
-        if key in caps:
-            item.refuse(f"there is another cap of {unit} per {per}")
-        caps[key] = Cap(unit, most, per)  # type: ignore[arg-type]  # as above
-    return tuple(caps[key] for key in sorted(caps))
-
-
 def _decay(place: Place) -> Decay:
     if not place.is_mapping:
         place.choice(("none",))
@@ -380,7 +350,7 @@ def _inactivity(place: Place) -> Inactivity:
     points = _points(fields["points"])
     if points > 0:
         fields["points"].refuse("points for silence are negative")
-    floor = fields["floor"].thousandths(10 * MAX_POINTS) if "floor" in fields else points
+    floor = fields["floor"].thousandths(MAX_SCORE) if "floor" in fields else points
     if floor > points:
         fields["floor"].refuse("the floor is not above the points")
     every = fields["every"].days() if "every" in fields else 0

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from scoring.behaviour import HITS, counted_by_day
 from scoring.bounds import Bounds
+from scoring.caps import Cap
 from scoring.crossings import ScoreDays, keys_of, of_keys
 from scoring.ledger import Hit, explain
 from scoring.profile_rules import StageRule, Stages
-from scoring.ruleset import BehaviourRule, Cap, Decay, Group, Inactivity, ScoringRules
+from scoring.ruleset import BehaviourRule, Decay, Group, Inactivity, ScoringRules
 from scoring.stages import Status, stage_histories
 
 FIRST, LAST = 20_000, 20_060

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from scoring.behaviour import NEVER, BehaviourResult, behaviour
 from scoring.bounds import Bounds
+from scoring.caps import PERIODS, Cap
 from scoring.ledger import Hit, explain
-from scoring.ruleset import PERIODS, BehaviourRule, Cap, Decay, Inactivity, ScoringRules
+from scoring.ruleset import BehaviourRule, Decay, Inactivity, ScoringRules
 
 FIRST = (Date(2026, 2, 20) - Date(1970, 1, 1)).days
 SPAN = 60

@@ -6,11 +6,11 @@ import pytest
 
 from schemas.errors import Problem
 from scoring.bounds import Bounds
+from scoring.caps import Cap
 from scoring.grades import Grade
 from scoring.robots import Burst, EventRobot, ProfileRobot, Robots
 from scoring.ruleset import (
     BehaviourRule,
-    Cap,
     Decay,
     IdentityRule,
     Inactivity,
