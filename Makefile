@@ -39,9 +39,11 @@ lint: install
 bench: install
 	$(RUN)/python -m benchmarks
 
-# The heavy runs at full size: many kills, a million events; hours rather than minutes.
+# The heavy runs at full size: many kills, a million events and identifiers, ten million links (8 GB); hours rather than minutes.
 soak: install
 	KINTSUGI_SOAK=1000000 $(RUN)/python -m pytest tests/stack tests/faults --timeout 3600
+	$(RUN)/python -m benchmarks.bench_preview --identifiers 1000000
+	$(RUN)/python -m benchmarks.bench_resolver --links 10000000
 
 # Small wrongs done to identity/, and which of them its tests do not notice (ten minutes; SECONDS=60 for a glance).
 mutants: install
