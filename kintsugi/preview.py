@@ -111,11 +111,11 @@ def difference(store: Store, workspace: str, before: str, after: str) -> Preview
 
     O(n log n) for n identifiers, of which it holds some 150 bytes each.
     """
-    ((as_of, days),) = store.query_rows(
-        "SELECT toString(as_of), toInt32(as_of) FROM kintsugi_store.in_force FINAL WHERE workspace = {w:String}",
+    ((as_of,),) = store.query_rows(
+        "SELECT toString(as_of) FROM kintsugi_store.in_force FINAL WHERE workspace = {w:String}",
         {"w": workspace},
     )
-    ask = {"w": workspace, "g0": before, "g1": after, "as_of": days}
+    ask = {"w": workspace, "g0": before, "g1": after}
     sides = [_side(store, ask, generation) for generation in ("g0", "g1")]
     pairs = matched(*(side["members"] for side in sides))
     excluded = dict(
