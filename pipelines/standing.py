@@ -161,10 +161,14 @@ class Standing:
             return [[] for _ in first]
         keys = self._moments() if stages.rules else np.zeros(0, np.int64)
         profile, day = of_keys(keys)
+        scores = np.zeros(len(keys), np.int64)
+        if stages.rules and "behaviour_score" in self._named():
+            scores = self._score_days().at(profile, day)
         holds = np.zeros((len(keys), len(stages.rules)), np.uint8)
-        for start in range(0, len(keys), _CHUNK):
-            here = slice(start, start + _CHUNK)
-            holds[here] = self._judged_stages(profile[here], day[here])
+        open_ = np.flatnonzero(self._may_hold(scores))
+        for start in range(0, len(open_), _CHUNK):
+            here = open_[start : start + _CHUNK]
+            holds[here] = self._judged_stages(profile[here], day[here], scores[here])
         statuses = [
             Status(s.profile, s.day, s.at, s.id, stage, s.what)
             for s in self._said
@@ -245,8 +249,22 @@ class Standing:
         profile, day = of_keys(together)
         return together[(day >= first[profile]) & (day <= cycle.date)]
 
-    def _judged_stages(self, profile: Int64s, day: Int64s) -> npt.NDArray[np.uint8]:
-        """Which stage conditions hold at moments, given as profiles and days."""
+    def _may_hold(self, scores: Int64s) -> npt.NDArray[np.bool_]:
+        """False where these behaviour scores alone keep every stage condition from holding.
+
+        Most leads never come near a stage: nothing else of them need be known as of their many days.
+        """
+        assert self._rules.stages is not None
+        terms = [rule.condition().of_score for rule in self._rules.stages.rules]
+        if not all(terms):
+            return np.ones(len(scores), np.bool_)
+        distinct, which = np.unique(scores, return_inverse=True)
+        ids = [str(score) for score in distinct.tolist()]
+        rows = pa.table({"profile_id": pa.array(ids, pa.utf8()), "behaviour_score": pa.array(distinct)})
+        return self._cycle.judged(ids, rows, terms).any(axis=1)[which]  # type: ignore[no-any-return]
+
+    def _judged_stages(self, profile: Int64s, day: Int64s, scores: Int64s) -> npt.NDArray[np.uint8]:
+        """Which stage conditions hold at moments, given as profiles and days, with their behaviour scores."""
         cycle, named = self._cycle, self._named()
         moments = [str(n) for n in range(len(profile))]
         sent = pa.table(
@@ -275,9 +293,6 @@ class Standing:
             },
         }
         rows = condition_rows(moments, columns)
-        scores = np.zeros(len(profile), np.int64)
-        if "behaviour_score" in named:
-            scores = self._score_days().at(profile, day)
         rows = rows.append_column("behaviour_score", pa.array(scores))
         if named & _FIT:
             holds = cycle.judged(moments, rows, [rule.condition_sql() for rule in self._rules.identity])

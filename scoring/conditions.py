@@ -40,6 +40,8 @@ class Condition:
     """Columns that it names."""
     thresholds: frozenset[int] = frozenset()
     """Constants, in thousandths, that it compares a score with."""
+    of_score: str = ""
+    """SQL over `behaviour_score` alone without which it does not hold; empty where nothing is known."""
 
 
 def event_condition(text: str) -> Condition:
@@ -55,12 +57,29 @@ def profile_condition(text: str, decides: Level) -> Condition:
 @lru_cache(maxsize=4096)
 def _compile(text: str, columns: tuple[ConditionColumn, ...]) -> Condition:
     checker = _Checker(columns)
-    checked = checker.visit(_parse(text))
+    tree = _parse(text)
+    checked = checker.visit(tree)
     if checked.type != "boolean":
         raise _refused(f"a condition must be true or false, this is {_article(checked.type)}")
     return Condition(
-        text, f"ifNull({checked.sql}, 0)", frozenset(checker.named), frozenset(checker.thresholds)
+        text,
+        f"ifNull({checked.sql}, 0)",
+        frozenset(checker.named),
+        frozenset(checker.thresholds),
+        _of_score(tree, columns),
     )
+
+
+def _of_score(tree: Any, columns: tuple[ConditionColumn, ...]) -> str:
+    """The terms, joined by AND on the outside of a checked condition, that name no column but `behaviour_score`."""
+    outside = tree.unnest()
+    terms = []
+    for part in outside.flatten() if isinstance(outside, exp.And) else [outside]:
+        checker = _Checker(columns)
+        checked = checker.visit(part)
+        if checker.named == {"behaviour_score"}:
+            terms.append(checked.sql)
+    return " AND ".join(terms)
 
 
 @lru_cache(maxsize=1024)
