@@ -5,7 +5,7 @@ Batches wait in Flink state, never in a Python attribute, and are flushed by num
 every control record and trailer. Every insert is idempotent, so a replay after a failure changes nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -46,21 +46,20 @@ class Land:
         self._slot = slot
         self.words: dict[str, Words] = {}
         """What was said of generations, by workspace; restored from state by the operator."""
-        self._statements: dict[tuple[str, str], str] = {}
 
     def flush(self, bodies: list[dict[str, bytes]]) -> Iterator[Message]:
         """Insert the buffered batches, derive hits, then tell."""
         tables = unpack(bodies)
-        work: list[Callable[[], object]] = [
-            partial(self._store.insert_arrow, f"kintsugi_store.{name}", table)
-            for name, table in tables.items()
+        derive = [
+            partial(
+                self._store.execute,
+                _INSERT_HITS + self._hits(workspace, generation, "batch"),
+                external={"batch": rows},
+            )
+            for workspace, rows in (by_workspace(tables["events"]) if "events" in tables else ())
+            for generation in open_of(self.words.get(workspace, {}))
         ]
-        if "events" in tables:
-            for workspace, events in by_workspace(tables["events"]):
-                for generation in open_of(self.words.get(workspace, {})):
-                    derive = _INSERT_HITS + self._hits(workspace, generation, "batch")
-                    work.append(partial(self._store.execute, derive, external={"batch": events}))
-        self._store.at_once(work)
+        self._store.insert_all({f"kintsugi_store.{name}": table for name, table in tables.items()}, *derive)
         yield from self._tell(tables)
 
     def _hits(self, workspace: str, generation: str, source: str) -> str:
@@ -97,10 +96,11 @@ class Land:
         assert isinstance(record, log_record.ControlRecord)
         kind = type(record).__struct_config__.tag
         row = (record.workspace, kind, record.at, record.id, body.decode())
-        self._store.insert_arrow("kintsugi_store.control_records", arrow.table("control_records", [row]))
+        rows = {"kintsugi_store.control_records": arrow.table("control_records", [row])}
         if isinstance(record, log_record.Assertion):
-            self._store.insert_arrow("kintsugi_store.assertions", assertion_table(record))
-        elif isinstance(record, log_record.Generation):
+            rows["kintsugi_store.assertions"] = assertion_table(record)
+        self._store.insert_all(rows)
+        if isinstance(record, log_record.Generation):
             before = self.words.get(record.workspace, {})
             self.words[record.workspace] = after = heard(before, record)
             if record.generation in open_of(after).keys() - open_of(before).keys():

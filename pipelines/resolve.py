@@ -6,7 +6,6 @@ the stored map equals the state once an element is done: rows are written before
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -227,10 +226,8 @@ class Resolve:
             yield Message(self._workspace, "moved", (generation, sorted(told)))
 
     def _insert(self, **tables: list[tuple[Any, ...]]) -> None:
-        self._store.at_once(
-            partial(self._store.insert_arrow, f"kintsugi_store.{name}", arrow.table(name, rows))
-            for name, rows in tables.items()
-            if rows
+        self._store.insert_all(
+            {f"kintsugi_store.{name}": arrow.table(name, rows) for name, rows in tables.items() if rows}
         )
 
     # after a restore --------------------------------------------------------------------------------------

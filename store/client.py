@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -158,14 +159,20 @@ class Store:
 
         self._call(command)
 
-    def at_once(self, calls: Iterable[Callable[[], _T]]) -> list[_T]:
-        """Results of calls of this store that do not wait for each other; most of a small insert is waiting.
+    def at_once(self, calls: Iterable[Callable[[], object]]) -> None:
+        """Makes calls of this store that need not wait for each other; most of a small insert is waiting.
 
         Returns when all have ended; raises the first error in their order.
         """
         waiting = [self._threads.submit(call) for call in calls]
         wait(waiting)
-        return [one.result() for one in waiting]
+        for one in waiting:
+            one.result()
+
+    def insert_all(self, tables: Mapping[str, pa.Table], *others: Callable[[], None]) -> None:
+        """Adds rows to several tables at once, beside other calls."""
+        inserts = [partial(self.insert_arrow, table, rows) for table, rows in tables.items()]
+        self.at_once([*inserts, *others])
 
     def ping(self) -> bool:
         """Whether the store answers right now; asked once, at most 3 s."""
