@@ -116,15 +116,15 @@ def measure(store: Store, home: Path, events: int) -> dict[str, Any]:
     """Seconds and rates of each step over so many stored events."""
     world = World(home, f"scores-{events}", WORKSPACE, IDENTITY, SCORING)
     fill(store, world.name, events)
-    land = Land(store, "0")
-    resolve = Resolve(world.name, store, DictState(), Versions(store, "identity_map"), 1, now=lambda: 1)
+    land = Land(store)
+    resolve = Resolve(world.name, store, DictState(), Versions(store, "identity_map"), now=lambda: 1)
     score = Score(world.name, store, DictState(), Versions(store, "profile_rows"), now=lambda: 1)
     seconds = dict.fromkeys(("land", "resolve", "score"), 0.0)
 
     def through(record: AnyRecord) -> None:
         """A control record through the three steps, on the clock."""
         body = encode(record)[9:]
-        told, spent = timed(lambda: list(land.control(body)))
+        told, spent = timed(lambda: list(land.control(body, "0/1")))
         seconds["land"] += spent
         for message in told:
             further, spent = timed(lambda message=message: list(resolve.on(message)))  # type: ignore[misc]

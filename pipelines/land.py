@@ -41,11 +41,31 @@ _INSERT_HITS = "INSERT INTO kintsugi_store.rule_hits "
 class Land:
     """What the step does, without Flink: the operator keeps the buffer and calls `store` and `control`."""
 
-    def __init__(self, store: Store, slot: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._slot = slot
         self.words: dict[str, Words] = {}
-        """What was said of generations, by workspace; restored from state by the operator."""
+        """What this slot heard of generations, by workspace; restored from state by the operator."""
+        self._told_before: dict[str, Words] = {}
+
+    def learn(self) -> None:
+        """For a slot without state: what others heard before it existed (a job that goes on wider has new slots).
+
+        Events are derived by it; what this slot has yet to hear itself is filled as ever.
+        """
+        rows = self._store.query_rows(
+            "SELECT body FROM kintsugi_store.control_records FINAL WHERE kind = 'generation'"
+        )
+        for (body,) in rows:
+            record = _decode(str(body).encode())
+            assert isinstance(record, log_record.Generation)
+            self._told_before[record.workspace] = heard(self._told_before.get(record.workspace, {}), record)
+
+    def _open(self, workspace: str) -> dict[str, str]:
+        """Ruleset of each open generation, by the newest word on it."""
+        words = dict(self._told_before.get(workspace, {}))
+        for generation, said in self.words.get(workspace, {}).items():
+            words[generation] = max(said, words.get(generation, said), key=lambda word: word[:2])
+        return open_of(words)
 
     def flush(self, bodies: list[dict[str, bytes]]) -> Iterator[Message]:
         """Insert the buffered batches, derive hits, then tell."""
@@ -57,13 +77,13 @@ class Land:
                 external={"batch": rows},
             )
             for workspace, rows in (by_workspace(tables["events"]) if "events" in tables else ())
-            for generation in open_of(self.words.get(workspace, {}))
+            for generation in self._open(workspace)
         ]
         self._store.insert_all({f"kintsugi_store.{name}": table for name, table in tables.items()}, *derive)
         yield from self._tell(tables)
 
     def _hits(self, workspace: str, generation: str, source: str) -> str:
-        ruleset = Ruleset.from_json(open_of(self.words[workspace])[generation])
+        ruleset = Ruleset.from_json(self._open(workspace)[generation])
         return hits_select(generation, ruleset.scoring, ruleset.identity, source)
 
     def _tell(self, tables: dict[str, pa.Table]) -> Iterator[Message]:
@@ -84,13 +104,13 @@ class Land:
                 (last, link),
                 *((_NONE, part) for part in rest),
             ]:
-                yield Message(workspace, "evidence", (sightings, links), self._slot)
+                yield Message(workspace, "evidence", (sightings, links))
         if "events" in tables:
             for workspace, rows in by_workspace(tables["events"]):
                 ids = pc.unique(pc.list_flatten(rows["identifiers"])).to_pylist()
-                yield Message(workspace, "touched", ids, self._slot)
+                yield Message(workspace, "touched", ids)
 
-    def control(self, body: bytes) -> Iterator[Message]:
+    def control(self, body: bytes, copy: str) -> Iterator[Message]:
         """Store a control record, act on it, pass it on; the buffer was flushed before."""
         record = _decode(body)
         assert isinstance(record, log_record.ControlRecord)
@@ -105,7 +125,7 @@ class Land:
             self.words[record.workspace] = after = heard(before, record)
             if record.generation in open_of(after).keys() - open_of(before).keys():
                 self._fill(record.workspace, record.generation)
-        yield Message(record.workspace, "control", body, self._slot)
+        yield Message(record.workspace, "control", body, copy)
 
     def _fill(self, workspace: str, generation: str) -> None:
         """Derive the hits of all stored events: the statement of the stream, over history, in slices of ids."""
@@ -141,9 +161,9 @@ def assertion_table(record: log_record.Assertion) -> pa.Table:
     return arrow.table("assertions", [row])
 
 
-def trailer_messages(body: bytes, slot: str) -> Iterator[Message]:
+def trailer_messages(body: bytes, copy: str) -> Iterator[Message]:
     """A trailer goes on to every workspace that its segment holds."""
     record = _decode(body)
     assert isinstance(record, log_record.Trailer)
     for workspace in record.workspaces:
-        yield Message(workspace, "trailer", record.segment, slot)
+        yield Message(workspace, "trailer", record.segment, copy)

@@ -48,7 +48,7 @@ class LocalJob:
         self.check = check
         self.slots = slots
         self.normalize = Normalize(slots, keys_in(home))
-        self.lands = {str(slot): Land(store, str(slot)) for slot in range(slots)}
+        self.lands = {str(slot): Land(store) for slot in range(slots)}
         self.buffers: dict[str, list[dict[str, bytes]]] = {slot: [] for slot in self.lands}
         self.map_versions = Versions(store, "identity_map")
         self.row_versions = Versions(store, "profile_rows")
@@ -80,9 +80,9 @@ class LocalJob:
             return
         self._flush(slot)
         out = (
-            self.lands[slot].control(message.body)
+            self.lands[slot].control(message.body, message.copy)
             if message.what == "control"
-            else trailer_messages(message.body, slot)
+            else trailer_messages(message.body, message.copy)
         )
         for told in out:
             self._resolve(told)
@@ -100,7 +100,6 @@ class LocalJob:
                 self.store,
                 DictState(),
                 self.map_versions,
-                self.slots,
                 check=self.check,
                 now=self.now,
             )

@@ -20,8 +20,8 @@ class Message(NamedTuple):
     what: str
     """`batch`, `evidence`, `touched`, `said` (identifiers that people spoke of), `control` or `trailer`."""
     body: Any
-    sender: str = ""
-    """Land slot that sent it: a step acts on a control record or trailer when the copies of all slots are in."""
+    copy: str = ""
+    """Of a control record or trailer: which copy of how many, "0/2"; `resolve` acts when all are in."""
 
 
 def key_of(message: Message) -> str:

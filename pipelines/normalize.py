@@ -267,7 +267,7 @@ class Normalize:
         what = "trailer" if isinstance(record, log_record.Trailer) else "control"
         body = msgspec.json.encode(record)
         for slot in self._slots:
-            yield Message(slot, what, body)
+            yield Message(slot, what, body, f"{slot}/{len(self._slots)}")
 
     def _rows(self, record: log_record.Events | log_record.Raw) -> Rows:
         out = empty()

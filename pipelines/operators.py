@@ -71,8 +71,11 @@ class LandStep(KeyedProcessFunction):
 
     def _land(self, slot: str) -> Land:
         if slot not in self._lands:
-            land = self._lands[slot] = Land(self._store, slot)
-            land.words = self._generations.value() or {}
+            land = self._lands[slot] = Land(self._store)
+            heard = self._generations.value()
+            if heard is None:
+                land.learn()
+            land.words = heard or {}
         return self._lands[slot]
 
     def process_element(self, value: Message, ctx: KeyedProcessFunction.Context) -> Iterator[Message]:
@@ -81,7 +84,7 @@ class LandStep(KeyedProcessFunction):
         if message.what == "control":
             yield from self._flush(slot)
             land = self._land(slot)
-            yield from land.control(message.body)
+            yield from land.control(message.body, message.copy)
             self._generations.update(land.words)
             return
         if slot not in self._buffered:
@@ -90,7 +93,7 @@ class LandStep(KeyedProcessFunction):
                 ctx.timer_service().current_processing_time() + self._pause_ms
             )
         # a trailer waits with the batches before it: many short segments cost no more than a long one
-        rows, body = message.body if message.what == "batch" else (0, message.body)
+        rows, body = message.body if message.what == "batch" else (0, (message.body, message.copy))
         self._buffer.add(body)
         self._buffered[slot] = self._buffered.get(slot, 0) + rows
         if self._buffered[slot] >= FLUSH_EVENTS:
@@ -104,11 +107,11 @@ class LandStep(KeyedProcessFunction):
         started = time.monotonic()
         waiting = list(self._buffer.get() or ())
         self._buffered.pop(slot, None)
-        trailers = [body for body in waiting if isinstance(body, bytes)]
+        trailers = [body for body in waiting if isinstance(body, tuple)]
         if len(trailers) < len(waiting):
-            yield from self._land(slot).flush([body for body in waiting if not isinstance(body, bytes)])
+            yield from self._land(slot).flush([body for body in waiting if not isinstance(body, tuple)])
         for trailer in trailers:
-            yield from trailer_messages(trailer, slot)
+            yield from trailer_messages(*trailer)
         if waiting:
             self._buffer.clear()
             self._pause_ms = _pause(FLUSH_AFTER_MS, started)
@@ -131,8 +134,7 @@ class ResolveStep(KeyedProcessFunction):
         if message.key not in self._steps:
             state = FlinkState(self._map, in_bulk=self._config["mode"] == "thread")
             step = Resolve(
-                message.key, self._store, state, self._versions, self._config["slots"],
-                check=self._config["check"], now=now,
+                message.key, self._store, state, self._versions, check=self._config["check"], now=now
             )  # fmt: skip
             self._steps[message.key] = step, state
         step, state = self._steps[message.key]

@@ -64,14 +64,13 @@ class Resolve:
     """
 
     def __init__(
-        self, workspace: str, store: Store, state: Any, versions: Versions, slots: int, *, check: bool = False,
+        self, workspace: str, store: Store, state: Any, versions: Versions, *, check: bool = False,
         now: Callable[[], int],
     ) -> None:  # fmt: skip
         self._workspace = workspace
         self._store = store
         self._state = state
         self._versions = versions
-        self._slots = slots
         self._check = check
         self._now = now
         self._resolvers: dict[str, Resolver] = {}
@@ -93,12 +92,16 @@ class Resolve:
         rules = Ruleset.from_json(ruleset).identity
         return Resolver(Prefixed(self._state, f"{generation}:"), rules, self.date, check=self._check)
 
-    def _all_copies_in(self, what: str, name: str, sender: str) -> bool:
-        """True when every land slot has sent its copy of a control record or trailer."""
-        key = f"copies:{what}:{name}"
-        senders = set(self._state.get(key) or ()) | {sender}
-        if len(senders) < self._slots:
-            self._state.put(key, sorted(senders))
+    def _all_copies_in(self, what: str, name: str, copy: str) -> bool:
+        """True when every land slot has sent its copy of a control record or trailer.
+
+        How many there are says the copy: when it was made the job may have had more slots, or fewer.
+        """
+        count = copy.partition("/")[2]
+        key = f"copies:{what}:{name}:{count}"
+        copies = set(self._state.get(key) or ()) | {copy}
+        if len(copies) < int(count):
+            self._state.put(key, sorted(copies))
             return False
         self._state.delete(key)
         return True
@@ -116,11 +119,11 @@ class Resolve:
         elif message.what == "touched":
             yield message
         elif message.what == "trailer":
-            if self._all_copies_in("trailer", message.body, message.sender):
+            if self._all_copies_in("trailer", message.body, message.copy):
                 yield Message(self._workspace, "trailer", message.body)
         else:
             record = _decode(message.body)
-            if self._all_copies_in("control", record.id, message.sender):
+            if self._all_copies_in("control", record.id, message.copy):
                 yield from self._control(record, message)
 
     def _add(

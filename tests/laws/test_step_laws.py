@@ -137,7 +137,7 @@ def test_nothing_is_told_before_it_is_durable(new_world: MakeWorld) -> None:
     nobody = Store(StoreSettings(url="http://127.0.0.1:9", patience=0.1))
     told: list[Message] = []
     with pytest.raises(StoreUnavailable):
-        told.extend(itertools.islice(Land(nobody, "0").flush([batch.body[1]]), 1))
+        told.extend(itertools.islice(Land(nobody).flush([batch.body[1]]), 1))
     assert told == []
 
 
@@ -157,7 +157,7 @@ def test_a_new_attempt_sends_links_anew(new_world: MakeWorld) -> None:
 
 
 def resolver(store: Store, world: World, state: DictState) -> Resolve:
-    return Resolve(world.name, store, state, Versions(store, "identity_map"), 1, check=False, now=lambda: 1)
+    return Resolve(world.name, store, state, Versions(store, "identity_map"), check=False, now=lambda: 1)
 
 
 def evidence(world: World, *pairs: tuple[str, str, int]) -> list[Message]:
@@ -208,15 +208,45 @@ def test_a_trailer_is_recorded_after_all_slots_sent_their_copy(store: Store, new
     world = new_world()
     job = LocalJob(store, world.home, slots=3)
     job.run(lines([world.opened("g1"), world.activated("g1"), world.date(DATE)]))
-    trailer = Message(world.name, "trailer", "segment-1", "0")
-    for slot, recorded in (("0", 0), ("1", 0), ("0", 0), ("2", 1)):
-        job._resolve(trailer._replace(sender=slot))
+    trailer = Message(world.name, "trailer", "segment-1")
+    for copy, recorded in (("0/3", 0), ("1/3", 0), ("0/3", 0), ("2/3", 1)):
+        job._resolve(trailer._replace(copy=copy))
         rows = store.query_rows(
             "SELECT count() FROM kintsugi_store.progress FINAL WHERE workspace = {w:String}",
             {"w": world.name},
         )
         assert rows[0][0] == recorded
     job.run(lines([Trailer(segment="segment-2", workspaces=[world.name])]))
+
+
+def test_a_job_that_goes_on_wider_needs_no_copy_of_what_was_copied_before(
+    store: Store, new_world: MakeWorld
+) -> None:
+    world = new_world()
+    job = LocalJob(store, world.home, slots=2)
+    job.run(lines([world.opened("g1"), world.activated("g1"), world.date(DATE)]))
+    job._resolve(Message(world.name, "trailer", "of the narrow job", "0/1"))
+    rows = store.query_rows(
+        "SELECT segment FROM kintsugi_store.progress FINAL WHERE workspace = {w:String}", {"w": world.name}
+    )
+    assert rows == [("of the narrow job",)]
+
+
+def test_a_slot_that_did_not_exist_when_a_generation_was_opened_derives_its_hits(
+    store: Store, new_world: MakeWorld
+) -> None:
+    world = new_world()
+    LocalJob(store, world.home).run(lines([world.opened("g1"), world.activated("g1"), world.date(DATE)]))
+    slot = Land(store)
+    slot.learn()
+    (line,) = lines(world.events([page(1, userId="u")]))
+    (message,) = Normalize(1, keys_in(world.home)).line(line.decode())
+    list(slot.flush([message.body[1]]))
+    hits = store.query_rows(
+        "SELECT count() FROM kintsugi_store.rule_hits WHERE workspace = {w:String} AND generation = 'g1'",
+        {"w": world.name},
+    )
+    assert hits[0][0] > 0
 
 
 def test_equal_events_of_two_workspaces_share_no_id(tmp_path: Path, store: Store) -> None:
