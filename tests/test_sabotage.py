@@ -72,7 +72,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "trailer recorded at its first copy", "pipelines/resolve.py",
-        "if len(senders) < self._slots:", "if len(senders) < 1:",
+        "if len(copies) < int(count):", "if len(copies) < 1:",
         STEPS + "test_a_trailer_is_recorded_after_all_slots_sent_their_copy",
     ),
     Sabotage(
