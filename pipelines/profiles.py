@@ -65,12 +65,15 @@ class Profiles:
         self._date = date
         self._excluded = excluded
 
-    def write(self, identifiers: Sequence[str], version: int, journal: Journal | None = None) -> None:
+    def write(
+        self, identifiers: Sequence[str], version: int, journal: Journal | None = None, *, own: bool = False
+    ) -> None:
         """Write the rows of every profile that holds, or held, one of the identifiers; the journal goes first.
 
         What has one version is inserted at once: whoever follows the journal by version sees all of it or nothing.
+        With `own`, of those alone that the identifiers name: a walk over all identifiers computes each once.
         """
-        members, gone = self._touched(identifiers)
+        members, gone = self._touched(identifiers, own)
         rows = pa.concat_tables([self.scored(members, version)[0], self._tombstones(gone, version)])
         if journal:
             journal.publish(rows, version)
@@ -83,13 +86,15 @@ class Profiles:
         parameters = {"w": self._workspace, "g": self._generation} if "{w:String}" in sql else {}
         return self._store.query_arrow(sql, parameters, external)
 
-    def _touched(self, identifiers: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    def _touched(
+        self, identifiers: Sequence[str], own: bool = False
+    ) -> tuple[dict[str, list[str]], list[str]]:
         """Members by profile of the identifiers, and those that are no profile of their own any more."""
         found = self._ask(_PROFILES_OF, touched=pa.table({"identifier_id": pa.array(identifiers, pa.utf8())}))
         profiles = {
             profile_id or identifier
             for identifier, profile_id, state in zip(*(c.to_pylist() for c in found.columns), strict=True)
-            if state in ("", "member")
+            if state in ("", "member") and not (own and profile_id not in ("", identifier))
         }
         clusters = self._ask(
             _MEMBERS_OF, wanted=pa.table({"profile_id": pa.array(sorted(profiles), pa.utf8())})

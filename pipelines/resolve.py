@@ -38,6 +38,8 @@ FROM (
 )
 WHERE source != target"""
 """What readers see change when another generation comes into force; without a row an identifier is its own profile."""
+_DERIVED = ("identity_map", "clusters", "excluded_identifiers", "refused_links")
+_ROW_OF = "SELECT 1 FROM kintsugi_store.%s WHERE workspace = {w:String} AND generation = {g:String} LIMIT 1"
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
@@ -175,6 +177,7 @@ class Resolve:
     def _build(self, generation: str) -> Iterator[Message]:
         """Derive the map of all stored evidence, in slices by identifier; idempotent over what is already told."""
         resolver = self._resolvers[generation]
+        has_lived = any(self._query(_ROW_OF % table, g=generation) for table in _DERIVED)
         count = self._query("SELECT count() FROM kintsugi_store.links WHERE workspace = {w:String}")[0][0]
         slices = prefixes(count, BUILD_LINKS)
         for prefix in slices:
@@ -195,8 +198,8 @@ class Resolve:
                 pass
         for _ in self._publish(generation, resolver.add([], [], overrides_of(self._store, self._workspace))):
             pass
-        # a generation of these rules may have lived before: its rows are as old as they are
-        yield from self._reconcile(generation, 0)
+        if has_lived:  # its rows are as old as they are
+            yield from self._reconcile(generation, 0)
 
     # writing ----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from store.client import Store
 CYCLE_MS = 300
 CHUNK = 20_000
 """Identifiers whose profiles are computed together."""
-_PREPARE = 200_000
+_PREPARE = 100_000
 """Identifiers that one slice reads while a generation is prepared."""
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
@@ -78,7 +78,10 @@ class Score:
             self._compute(generation, ruleset, sorted(ids), cause)
         self.must_reconcile = False
 
-    def _compute(self, generation: str, ruleset: str, ids: list[str], cause: Cause) -> None:
+    def _compute(
+        self, generation: str, ruleset: str, ids: list[str], cause: Cause, *, everything: bool = False
+    ) -> None:
+        """Compute the profiles of these identifiers; `everything`: they are a slice of all there are."""
         if not ids:
             return
         rules = Ruleset.from_json(ruleset)
@@ -86,9 +89,11 @@ class Score:
         journal = None
         if generation == self._state.get("told") and is_needed(rules):
             journal = Journal(self._store, self._workspace, generation, self._date, self._now, cause)
-        for start in range(0, len(ids), CHUNK):
+        # members lie all over the tables, so every statement reads much of them: few statements for everything
+        chunk = _PREPARE if everything else CHUNK
+        for start in range(0, len(ids), chunk):
             version = self._versions.next()
-            writer.write(ids[start : start + CHUNK], version, journal)
+            writer.write(ids[start : start + chunk], version, journal, own=everything)
             self._state.put("version", version)
 
     def _newer(self, generation: str) -> set[str]:
@@ -154,7 +159,7 @@ class Score:
                 " AND startsWith(identifier_id, {p:String})",
                 p=prefix,
             )
-            self._compute(record.generation, record.ruleset, sorted(ids), Cause("rule"))
+            self._compute(record.generation, record.ruleset, sorted(ids), Cause("rule"), everything=True)
 
     def _point(self) -> None:
         """Put the newest activated generation and the date in force, once the generation is derived."""
