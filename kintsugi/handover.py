@@ -1,7 +1,8 @@
 """Hand-over: the journal of a workspace, written change by change to where a CRM reads it.
 
-Invariant: the place to go on from is the last change that the target itself holds durably, so nothing is missed whoever
-dies when; a change may come twice, under the same `change_id`.
+Invariant: the place to go on from is the last change that the target itself holds durably, so nothing is missed when a
+target or a hand-over dies; a change may come twice, under the same `change_id`. The journal is read in the order of
+versions: what an attempt of the job that was taken for dead writes after its successor began can lie behind the cursor.
 """
 
 import fcntl
