@@ -18,6 +18,7 @@ def pytest_configure() -> None:
     reaper.watch_this_run()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What two workers share out: all tests of the one stack together, other files whole, sabotages one by one."""
     for item in items:
