@@ -27,7 +27,7 @@ demo: install
 
 # Style and types, then every test, on two workers.
 test: lint
-	$(RUN)/python -m pytest -n 2 --dist loadgroup
+	$(RUN)/python -m pytest -n 2
 
 # Style and types alone.
 lint: install

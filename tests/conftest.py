@@ -1,10 +1,13 @@
 """Fixtures that several folders of tests share."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from store.client import Store
 from tests import reaper
@@ -18,14 +21,22 @@ def pytest_configure() -> None:
     reaper.watch_this_run()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What two workers share out: all tests of the one stack together, other files whole, sabotages one by one."""
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        group = "stack" if "stack" in names else item.nodeid.split("::")[0]
-        if item.path.name != "test_sabotage.py":
-            item.add_marker(pytest.mark.xdist_group(group))
+_WANTS_THE_STACK = re.compile(r"\b(stack: Stack|undisturbed: Undisturbed)\b")
+
+
+class Shares(LoadScopeScheduling):
+    """What two workers share out: all files that use the stack together, other files whole, sabotages one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        if file.endswith("test_sabotage.py"):
+            return nodeid
+        return "stack" if _WANTS_THE_STACK.search(Path(file).read_text(encoding="utf-8")) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Shares:
+    """Says to xdist how the suite is shared out."""
+    return Shares(config, log)
 
 
 @pytest.fixture(scope="session")
