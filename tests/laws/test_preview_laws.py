@@ -57,7 +57,7 @@ PLANTED = [
 ]
 
 
-class Stack:
+class Desk:
     """A workspace with its files, a local job, and events that go on arriving with every command."""
 
     def __init__(self, home: Path, store: Store, name: str) -> None:
@@ -104,87 +104,87 @@ class Stack:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Stack:
-    return Stack(tmp_path, store, f"preview-{abs(hash(request.node.name)) % 10**9}")
+def desk(tmp_path: Path, store: Store, request: pytest.FixtureRequest) -> Desk:
+    return Desk(tmp_path, store, f"preview-{abs(hash(request.node.name)) % 10**9}")
 
 
-def test_a_preview_is_what_apply_gives_and_rollback_returns(stack: Stack) -> None:
-    first, is_new = rules.apply(stack.settings, stack.job, stack.name)
+def test_a_preview_is_what_apply_gives_and_rollback_returns(desk: Desk) -> None:
+    first, is_new = rules.apply(desk.settings, desk.job, desk.name)
     assert is_new
-    stack.write(OTHER_IDENTITY, OTHER_SCORING)
-    rules.preview(stack.settings, stack.job, stack.name)
-    assert rules.open_generations(stack.store, stack.name) == {first}, "a preview leaves nothing behind"
-    assert rules.in_force(stack.store, stack.name) == first
-    stack.drain()
+    desk.write(OTHER_IDENTITY, OTHER_SCORING)
+    rules.preview(desk.settings, desk.job, desk.name)
+    assert rules.open_generations(desk.store, desk.name) == {first}, "a preview leaves nothing behind"
+    assert rules.in_force(desk.store, desk.name) == first
+    desk.drain()
 
-    shown = rules.preview(stack.settings, stack.job, stack.name, keep=True)
+    shown = rules.preview(desk.settings, desk.job, desk.name, keep=True)
     assert shown.digest.profiles > 60
-    assert_is_the_difference(shown, stack)
-    rows = stack.stored(shown.after)
-    rules.preview(stack.settings, stack.job, stack.name)
-    second, _ = rules.apply(stack.settings, stack.job, stack.name)
+    assert_is_the_difference(shown, desk)
+    rows = desk.stored(shown.after)
+    rules.preview(desk.settings, desk.job, desk.name)
+    second, _ = rules.apply(desk.settings, desk.job, desk.name)
     assert second == shown.after
-    assert stack.stored(second) == rows, "what is applied is what was shown, row for row"
-    assert digest(stack.store, stack.name) == shown.digest == digest(stack.store, stack.name, DATE)
+    assert desk.stored(second) == rows, "what is applied is what was shown, row for row"
+    assert digest(desk.store, desk.name) == shown.digest == digest(desk.store, desk.name, DATE)
 
-    assert rules.rollback(stack.job, stack.name) == first
-    assert digest(stack.store, stack.name) == digest(stack.store, stack.name, DATE)
-    assert digest(stack.store, stack.name) != shown.digest
-    assert rules.open_generations(stack.store, stack.name) == {first, second}
-    assert rules.rollback(stack.job, stack.name) == second
-    assert digest(stack.store, stack.name) == shown.digest
+    assert rules.rollback(desk.job, desk.name) == first
+    assert digest(desk.store, desk.name) == digest(desk.store, desk.name, DATE)
+    assert digest(desk.store, desk.name) != shown.digest
+    assert rules.open_generations(desk.store, desk.name) == {first, second}
+    assert rules.rollback(desk.job, desk.name) == second
+    assert digest(desk.store, desk.name) == shown.digest
 
 
-def test_a_closed_generation_comes_back_with_all_evidence(stack: Stack) -> None:
-    first, _ = rules.apply(stack.settings, stack.job, stack.name)
-    stack.write(OTHER_IDENTITY, SCORING)
-    second, _ = rules.apply(stack.settings, stack.job, stack.name)
-    stack.write(IDENTITY, OTHER_SCORING)
-    third, _ = rules.apply(stack.settings, stack.job, stack.name)
-    assert rules.open_generations(stack.store, stack.name) == {second, third}, "older ones are closed"
-    stack.drain()
-    stack.write(IDENTITY, SCORING)
-    assert rules.apply(stack.settings, stack.job, stack.name) == (first, True)
-    assert digest(stack.store, stack.name) == digest(stack.store, stack.name, DATE)
-    assert [told.action for told in rules.history(stack.store, stack.name) if told.generation == first] == [
+def test_a_closed_generation_comes_back_with_all_evidence(desk: Desk) -> None:
+    first, _ = rules.apply(desk.settings, desk.job, desk.name)
+    desk.write(OTHER_IDENTITY, SCORING)
+    second, _ = rules.apply(desk.settings, desk.job, desk.name)
+    desk.write(IDENTITY, OTHER_SCORING)
+    third, _ = rules.apply(desk.settings, desk.job, desk.name)
+    assert rules.open_generations(desk.store, desk.name) == {second, third}, "older ones are closed"
+    desk.drain()
+    desk.write(IDENTITY, SCORING)
+    assert rules.apply(desk.settings, desk.job, desk.name) == (first, True)
+    assert digest(desk.store, desk.name) == digest(desk.store, desk.name, DATE)
+    assert [told.action for told in rules.history(desk.store, desk.name) if told.generation == first] == [
         "open", "activate", "close", "open", "activate",
     ]  # fmt: skip
 
 
-def test_a_replay_in_any_order_opens_what_is_open(stack: Stack, tmp_path: Path) -> None:
+def test_a_replay_in_any_order_opens_what_is_open(desk: Desk, tmp_path: Path) -> None:
     """All opens, then all closes, then the events: the newest word on a generation decides, not the last to come."""
-    rules.apply(stack.settings, stack.job, stack.name)
-    stack.write(OTHER_IDENTITY, SCORING)
-    rules.preview(stack.settings, stack.job, stack.name)
-    rules.apply(stack.settings, stack.job, stack.name)
-    stack.drain()
-    believed = digest(stack.store, stack.name)
+    rules.apply(desk.settings, desk.job, desk.name)
+    desk.write(OTHER_IDENTITY, SCORING)
+    rules.preview(desk.settings, desk.job, desk.name)
+    rules.apply(desk.settings, desk.job, desk.name)
+    desk.drain()
+    believed = digest(desk.store, desk.name)
     with running_store(tmp_path / "replayed") as store:
-        LocalJob(store, stack.world.home, slots=2, seed=3).run(lines(sorted(stack.log.records, key=lateness)))
-        assert digest(store, stack.name) == believed
+        LocalJob(store, desk.world.home, slots=2, seed=3).run(lines(sorted(desk.log.records, key=lateness)))
+        assert digest(store, desk.name) == believed
 
 
-def test_what_cannot_be_previewed_or_rolled_back_says_so(stack: Stack) -> None:
+def test_what_cannot_be_previewed_or_rolled_back_says_so(desk: Desk) -> None:
     with pytest.raises(Problem, match="Nothing is in force"):
-        rules.preview(stack.settings, stack.job, stack.name)
-    rules.apply(stack.settings, stack.job, stack.name)
+        rules.preview(desk.settings, desk.job, desk.name)
+    rules.apply(desk.settings, desk.job, desk.name)
     with pytest.raises(Problem, match="are what is in force"):
-        rules.preview(stack.settings, stack.job, stack.name)
+        rules.preview(desk.settings, desk.job, desk.name)
     with pytest.raises(Problem, match="no other rules"):
-        rules.rollback(stack.job, stack.name)
+        rules.rollback(desk.job, desk.name)
 
 
 def lateness(record: AnyRecord) -> int:
     return (1 if record.action == "close" else 0) if isinstance(record, Generation) else 2
 
 
-def assert_is_the_difference(shown: Preview, stack: Stack) -> None:
+def assert_is_the_difference(shown: Preview, desk: Desk) -> None:
     """Counts, scores and bars against plain Python over the stored rows."""
     held: list[dict[str, set[str]]] = []
     for generation in (shown.before, shown.after):
-        rows = stack.store.query_rows(
+        rows = desk.store.query_rows(
             "SELECT profile_id, members FROM kintsugi_store.profile_rows FINAL WHERE workspace = {w:String}"
-            " AND generation = {g:String} AND is_tombstone = 0", {"w": stack.name, "g": generation}
+            " AND generation = {g:String} AND is_tombstone = 0", {"w": desk.name, "g": generation}
         )  # fmt: skip
         held.append({profile: set(members) for profile, members in rows})
     owner = [{i: p for p, members in side.items() for i in members} for side in held]
@@ -207,7 +207,7 @@ def assert_is_the_difference(shown: Preview, stack: Stack) -> None:
     assert not any(secret in page for secret in secrets if len(secret) > 6)
     assert f"digest after  {shown.digest}" in page
     assert shown.as_json()["digest"]["sha256"] == shown.digest.sha256
-    assert digest_of(stack.store, stack.name, shown.before) == digest(stack.store, stack.name)
+    assert digest_of(desk.store, desk.name, shown.before) == digest(desk.store, desk.name)
 
 
 def kind_of(
