@@ -109,7 +109,7 @@ def test_weights_of_a_generation_come_back(store: Store) -> None:
     row = {"workspace": WORKSPACE, "generation": "g", "opened_at": AT, "ruleset": "{}"}
     sent = pa.Table.from_pylist([row | {"weights": [("price_page", [2**30, 2**29])]}], schema=schema)
     store.insert_arrow("kintsugi_store.generations", sent)
-    sql = "SELECT * FROM kintsugi_store.generations WHERE workspace = {w:String}"
+    sql = f"SELECT {', '.join(schema.names)} FROM kintsugi_store.generations WHERE workspace = {{w:String}}"
     assert store.query_arrow(sql, {"w": WORKSPACE}).to_pylist() == sent.to_pylist()
 
 
