@@ -1,12 +1,15 @@
 """Key-value state of a keyed step, backed by Flink's MapState with a write-back cache.
 
 Invariant: the cache belongs to one attempt and one key, holds only what Flink's state holds or what `flush` is about
-to write, and is flushed before an element is done; so every checkpoint sees all of it.
+to write, and is flushed before an element is done, sooner when much has changed; so every checkpoint, which never falls
+inside an element, sees all of it.
 """
 
 from typing import Any
 
 CACHE_LIMIT = 500_000
+CHANGED_LIMIT = 100_000
+"""Changed keys that wait to be written: one element may build a generation over all of history."""
 _ABSENT = object()
 
 
@@ -28,9 +31,11 @@ class FlinkState:
         return value
 
     def put(self, key: str, value: Any) -> None:
-        """Set the value; it reaches Flink at `flush`."""
+        """Set the value; it reaches Flink at `flush` at the latest."""
         self._cache[key] = value
         self._dirty.add(key)
+        if len(self._dirty) >= CHANGED_LIMIT:
+            self.flush()
 
     def delete(self, key: str) -> None:
         """Forget the key."""
