@@ -56,7 +56,9 @@ def test_a_preview_changes_nothing_and_equals_what_then_happens(people: People) 
         " GROUP BY identifier_id ORDER BY 1", {"w": people.name}
     )  # fmt: skip
     changed = 0
-    for _ in range(8):
+    for _ in range(40):  # which are drawn follows the ids, which are keyed anew in every run
+        if changed == 4:
+            break
         (a,), (b,) = chance.sample(seen, 2)
         verb = chance.choice(["force", "force", "never"])
         if verb == "never":
@@ -77,7 +79,7 @@ def test_a_preview_changes_nothing_and_equals_what_then_happens(people: People) 
         assert outlines(effect["before"]) == gone
         assert outlines(effect["after"]) == new
         changed += bool(new)
-    assert changed > 3
+    assert changed == 4
     assert digest(people.store, people.name) == digest(people.store, people.name, DATE)
 
 
