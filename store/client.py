@@ -8,10 +8,9 @@ import ipaddress
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -31,7 +30,7 @@ _T = TypeVar("_T")
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
 AT_ONCE: Final = 8
-"""Calls that one store has under way by `at_once`."""
+"""Calls that one store has under way by `insert_all`."""
 _PASSING: Final = frozenset([202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 999])
 """ClickHouse's codes for what time mends: overload, memory, too many parts, lost peers."""
 
@@ -159,20 +158,18 @@ class Store:
 
         self._call(command)
 
-    def at_once(self, calls: Iterable[Callable[[], object]]) -> None:
-        """Makes calls of this store that need not wait for each other; most of a small insert is waiting.
+    def insert_all(self, tables: Mapping[str, pa.Table], *others: Callable[[], None]) -> None:
+        """Adds rows to several tables at once, beside other calls: most of a small insert is waiting.
 
         Returns when all have ended; raises the first error in their order.
         """
-        waiting = [self._threads.submit(call) for call in calls]
+        waiting: list[Future[Any]] = [
+            *(self._threads.submit(self.insert_arrow, table, rows) for table, rows in tables.items()),
+            *(self._threads.submit(call) for call in others),
+        ]
         wait(waiting)
         for one in waiting:
             one.result()
-
-    def insert_all(self, tables: Mapping[str, pa.Table], *others: Callable[[], None]) -> None:
-        """Adds rows to several tables at once, beside other calls."""
-        inserts = [partial(self.insert_arrow, table, rows) for table, rows in tables.items()]
-        self.at_once([*inserts, *others])
 
     def ping(self) -> bool:
         """Whether the store answers right now; asked once, at most 3 s."""
