@@ -73,18 +73,14 @@ class Land:
         derive = [
             partial(
                 self._store.execute,
-                _INSERT_HITS + self._hits(workspace, generation, "batch"),
+                _INSERT_HITS + _hits(generation, ruleset, "batch"),
                 external={"batch": rows},
             )
             for workspace, rows in (by_workspace(tables["events"]) if "events" in tables else ())
-            for generation in self._open(workspace)
+            for generation, ruleset in self._open(workspace).items()
         ]
         self._store.insert_all({f"kintsugi_store.{name}": table for name, table in tables.items()}, *derive)
         yield from self._tell(tables)
-
-    def _hits(self, workspace: str, generation: str, source: str) -> str:
-        ruleset = Ruleset.from_json(self._open(workspace)[generation])
-        return hits_select(generation, ruleset.scoring, ruleset.identity, source)
 
     def _tell(self, tables: dict[str, pa.Table]) -> Iterator[Message]:
         parts: dict[str, dict[str, list[Columns]]] = {}
@@ -124,10 +120,10 @@ class Land:
             before = self.words.get(record.workspace, {})
             self.words[record.workspace] = after = heard(before, record)
             if record.generation in open_of(after).keys() - open_of(before).keys():
-                self._fill(record.workspace, record.generation)
+                self._fill(record.workspace, record.generation, open_of(after)[record.generation])
         yield Message(record.workspace, "control", body, copy)
 
-    def _fill(self, workspace: str, generation: str) -> None:
+    def _fill(self, workspace: str, generation: str, ruleset: str) -> None:
         """Derive the hits of all stored events: the statement of the stream, over history, in slices of ids."""
         count = self._store.query_rows(
             "SELECT count() FROM kintsugi_store.events WHERE workspace = {w:String}", {"w": workspace}
@@ -138,8 +134,14 @@ class Land:
                 " AND startsWith(event_id, {prefix:String}))"
             )
             self._store.execute(
-                _INSERT_HITS + self._hits(workspace, generation, source), {"w": workspace, "prefix": prefix}
+                _INSERT_HITS + _hits(generation, ruleset, source), {"w": workspace, "prefix": prefix}
             )
+
+
+def _hits(generation: str, ruleset: str, source: str) -> str:
+    """SELECT of the hits of a generation with this ruleset (canonical JSON)."""
+    rules = Ruleset.from_json(ruleset)
+    return hits_select(generation, rules.scoring, rules.identity, source)
 
 
 def assertion_table(record: log_record.Assertion) -> pa.Table:

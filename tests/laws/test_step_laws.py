@@ -249,6 +249,20 @@ def test_a_slot_that_did_not_exist_when_a_generation_was_opened_derives_its_hits
     assert hits[0][0] > 0
 
 
+def test_a_new_slot_takes_a_late_copy_of_what_was_closed_since(store: Store, new_world: MakeWorld) -> None:
+    """Its first copy of the record `open` comes after others heard of the end: the job must not stop for it."""
+    world = new_world()
+    opened = world.opened("g1")
+    closed = opened.__class__(workspace=world.name, at=99, id="c99", action="close", generation="g1")
+    LocalJob(store, world.home).run(lines([opened, closed]))
+    slot = Land(store)
+    slot.learn()
+    (line,) = lines([opened])
+    (message,) = Normalize(1, keys_in(world.home)).line(line.decode())
+    (told,) = slot.control(message.body, message.copy)
+    assert told.what == "control"
+
+
 def test_equal_events_of_two_workspaces_share_no_id(tmp_path: Path, store: Store) -> None:
     """So tenants cannot be joined."""
     one, two = World(tmp_path, "one"), World(tmp_path, "two")
