@@ -5,7 +5,7 @@ ledger counts the events of the identifiers that the profile holds now, up to th
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 from itertools import groupby
@@ -21,16 +21,16 @@ from api.guard import checked_id, needs
 from api.keys import Access, AccessKeys
 from api.profiles import Found, ProfileReader
 from schemas.errors import Problem
-from scoring.behaviour import HITS, NEVER, behaviour
+from scoring.behaviour import behaviour
 from scoring.bounds import CEILING, FLOOR
 from scoring.decay import SCALE
-from scoring.facts import active_days_select, facts_select
+from scoring.events import NEVER, Hits, event_ids, events_of
+from scoring.facts import events_select
 from scoring.ledger import Hit, Ledger, Line, Uncounted, explain
 from scoring.ruleset import ScoringRules
 from store.client import Store
 
 _EPOCH = date(1970, 1, 1)
-_HITS = HITS.set(3, pa.field("day", pa.int32())).append(pa.field("distinct_key", pa.utf8()))
 _RULESET = """
 SELECT JSONExtractRaw(ruleset, 'scoring') FROM kintsugi_store.generations FINAL
 WHERE workspace = {w:String} AND generation = {g:String}"""
@@ -184,22 +184,24 @@ class Scores:
             raise Problem("unknown_profile")
         rules = self._rules(workspace, found.in_force.generation)
         members = [each.identifier_id for each in found.profile.identifiers]
-        touched = pa.table({"profile_id": [found.profile_id] * len(members), "identifier_id": members})
-        where = (workspace, found.in_force.generation, _days(date(2099, 12, 31)))
-        hits, active = (
-            self._store.query_arrow(select(*where, robots=rules.robots), external={"touched": touched})
-            for select in (facts_select, active_days_select)
+        touched = pa.table({"identifier_id": members, "member": pa.array(range(len(members)), pa.uint32())})
+        rows = self._store.query_arrow(
+            events_select(workspace, found.in_force.generation, rules), external={"touched": touched}
         )
-        columns = (hits[name].to_pylist() for name in ("rule", "event_id"))
-        days = hits["day"].cast(pa.int32()).to_pylist()
-        rest = (hits[name].to_pylist() for name in ("amount", "distinct_key"))
-        told = [Hit(*row) for row in zip(*columns, days, *rest, strict=True)]
-        days = active["day"].cast(pa.int32()).to_pylist()
+        events = events_of(rows, np.zeros(len(members), np.int64), 1, rules.robots)
+        hits, active = events.hits, events.activity
+        told = [
+            Hit(rules.behaviour[rule].name, event, day, amount, str(key))
+            for rule, event, day, amount, key in zip(
+                hits.rule.tolist(), event_ids(hits.event), hits.day.tolist(), hits.amount.tolist(),
+                hits.key.tolist(), strict=True,
+            )
+        ]  # fmt: skip
         robot = found.profile.robot
         by_filter = [
-            Uncounted(by_event or robot, day, count)
-            for by_event, day, count in zip(
-                active["robot"].to_pylist(), days, active["event_count"].to_pylist(), strict=True
+            Uncounted(events.robots[of_events] or robot, day, count)
+            for of_events, day, count in zip(
+                active.robot.tolist(), active.day.tolist(), active.count.tolist(), strict=True
             )
         ]
         return _Facts(
@@ -250,9 +252,11 @@ def _robots(ledger: Ledger) -> list[RobotLine]:
 def _next_change(known: _Facts, ledger: Ledger) -> NextChange | None:
     """The next day on which a window or silence changes the points, from what is known on the day of the ledger."""
     rules = known.rules
-    table = pa.Table.from_pylist([{"profile": 0, **asdict(hit)} for hit in known.hits], _HITS)
+    hits = Hits.of(
+        ((0, hit.rule, hit.event_id, hit.day, hit.amount, hit.distinct_key) for hit in known.hits), rules
+    )
     last = max(known.active_days, default=NEVER)
-    change = int(behaviour(table, np.array([last], np.int32), rules, ledger.date).next_change_on[0])
+    change = int(behaviour(hits, np.array([last], np.int64), rules, ledger.date).next_change_on[0])
     if change == NEVER:
         return None
     then = known.ledger(change)

@@ -11,27 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.columns import (
-    activity_columns,
-    condition_rows,
-    empty,
-    identifier_column,
-    index_of,
-    trait_columns,
-)
+from pipelines.columns import activity_columns, empty, trait_columns
+from pipelines.cycle import Cycle
 from pipelines.generations import Ruleset
 from pipelines.journal import Journal
-from pipelines.standing import Cycle, Scores, Standing
+from pipelines.standing import Scores, Standing
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
-from scoring.behaviour import NEVER, Int64s, behaviour, counted_by_day
-from scoring.facts import activity_select, facts_select, traits_select
-from scoring.fit import identity_points
+from scoring.behaviour import behaviour, counted_by_day
+from scoring.conditions import profile_condition
+from scoring.events import NEVER, Int64s
 from store.client import Store
 
-_HELD = """SELECT t.profile_id AS profile_id, i.namespace AS namespace, i.mask AS mask
-FROM (SELECT identifier_id, any(namespace) AS namespace, any(mask) AS mask FROM kintsugi_store.identifiers
-    WHERE workspace = {w:String} AND identifier_id IN (SELECT identifier_id FROM touched) GROUP BY identifier_id) AS i
-INNER JOIN touched AS t ON i.identifier_id = t.identifier_id"""
 _PROFILES_OF = """SELECT t.identifier_id AS identifier_id, m.profile_id AS profile_id, m.state AS state
 FROM touched AS t LEFT JOIN (
     SELECT identifier_id, argMax(profile_id, version) AS profile_id, argMax(state, version) AS state
@@ -119,47 +109,36 @@ class Profiles:
         ids = sorted(members)
         if not ids:
             return PROFILE_ROWS.empty_table(), np.zeros(0, np.int64)
-        touched = pa.table(
-            {
-                "profile_id": pa.array([p for p in ids for _ in members[p]], pa.utf8()),
-                "identifier_id": pa.array([i for p in ids for i in members[p]], pa.utf8()),
-            }
-        )
         excluded = "" if self._excluded is None else "(SELECT identifier_id FROM excluded)"
+        of_each = [members[profile_id] for profile_id in ids]
         cycle = Cycle(
-            self._ask, self._workspace, self._generation, self._ruleset, self._date, excluded, ids, touched
+            self._ask, self._workspace, self._generation, self._ruleset, self._date, excluded, of_each
         )
-        scoring = self._ruleset.scoring
-        columns: dict[str, Any] = {
-            "members": pa.array([list(members[p]) for p in ids], IDS),
-            **activity_columns(ids, cycle.query(activity_select(*cycle.where, **cycle.counting))),
-            **trait_columns(
-                ids, cycle.query(traits_select(*cycle.where, self._ruleset.identity, excluded=excluded))
-            ),
-            "identifiers": identifier_column(ids, cycle.query(_HELD)),
-        }
-        conditions = [rule.condition_sql() for rule in scoring.identity]
-        conditions += [robot.condition_sql() for robot in scoring.robots.profiles]
-        holds = cycle.judged(ids, condition_rows(ids, columns), conditions)
-        fit = identity_points(holds[:, : len(scoring.identity)], scoring)
-        robot = _first(holds[:, len(scoring.identity) :], [each.name for each in scoring.robots.profiles])
+        scoring, seen = self._ruleset.scoring, cycle.seen
+        today = cycle.moments(np.arange(len(ids)), np.full(len(ids), self._date), today=True)
+        fit, robots = today.fit, scoring.robots.profiles
+        holds = today.judged([profile_condition(each.when, "scores") for each in robots])
+        robot = _first(holds, [each.name for each in robots])
         is_counted = robot == ""
-        hits = cycle.query(facts_select(*cycle.where, **cycle.counting))
-        indexed = hits.set_column(0, "profile", index_of(ids, hits["profile_id"]).cast(pa.int32()))
-        indexed = indexed.filter(pa.array(is_counted[indexed["profile"].to_numpy()], pa.bool_()))
-        last_day = np.where(is_counted, columns.pop("last_day"), NEVER).astype(np.int32)
-        counted = counted_by_day(indexed, scoring, self._date)
-        result = behaviour(indexed, last_day, scoring, self._date, counted)
-        columns["points"], columns["decaying"] = result.points, result.decaying
-        columns["identity_points"], columns["identity_grade"] = fit.points, pa.array(fit.grade, pa.utf8())
-        columns["robot"] = pa.array(robot, pa.utf8())
-        next_change = np.minimum(result.next_change_on, columns.pop("next_day"))
-        standing = Standing(cycle, Scores(counted, result.score, fit, columns.pop("first_day"), is_counted))
-        stood, next_change = standing.columns(columns, next_change)
-        columns.update(stood)
-        columns["next_change_on"] = pa.array(
-            next_change.astype(np.int32), pa.int32(), mask=next_change == NEVER
-        ).cast(DAY)
+        hits = cycle.events.hits
+        hits = hits.where(is_counted[hits.profile])
+        counted = counted_by_day(hits, scoring, self._date)
+        result = behaviour(hits, np.where(is_counted, seen.last_day, NEVER), scoring, self._date, counted)
+        standing = Standing(cycle, Scores(counted, result.score, is_counted))
+        stood, next_change = standing.columns(today, np.minimum(result.next_change_on, seen.next_day))
+        columns = {
+            "members": pa.array(of_each, IDS),
+            "identifiers": cycle.masks,
+            **activity_columns(seen),
+            **trait_columns(cycle.traits, len(ids), self._date),
+            "points": result.points,
+            "decaying": result.decaying,
+            "identity_points": fit.points,
+            "identity_grade": pa.array(fit.grade, pa.utf8()),
+            "robot": pa.array(robot, pa.utf8()),
+            **stood,
+            "next_change_on": pa.array(next_change.astype(np.int32), mask=next_change == NEVER).cast(DAY),
+        }
         return self._row_table(ids, columns, version), result.score
 
     def _row_table(self, ids: list[str], columns: Mapping[str, Any], version: int) -> pa.Table:

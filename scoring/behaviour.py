@@ -12,32 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schemas.arrow import PROFILE_ROWS
 from scoring.caps import counted
 from scoring.decay import decayed, table_of
+from scoring.events import NEVER, Hits, Int64s, starts_of
 from scoring.ruleset import INACTIVITY, Inactivity, ScoringRules
-
-Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
-
-NEVER = int(np.iinfo(np.int32).max)
-"""`next_change_on` of a profile that time alone does not change; last active day of one without activity."""
-
-HITS = pa.schema(
-    [
-        ("profile", pa.int32()),
-        ("rule", pa.utf8()),
-        ("event_id", pa.utf8()),
-        ("day", pa.date32()),
-        ("amount", pa.int64()),
-    ]
-)
-"""Distinct hits whose subject is in the profile; `profile` is an index from 0, amounts are raw points.
-
-One more column, `distinct_key`, is needed where a rule counts once per value.
-"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +30,7 @@ class BehaviourResult:
     """(rule, day, amount) of half-life and linear rules, amounts after caps and before decay; sorted by rule, day."""
     score: Int64s
     """Behaviour score on the date: the sum of all points, within the bounds."""
-    next_change_on: Int32s
+    next_change_on: Int64s
     """Next day after the date on which a window or inactivity term changes; NEVER when none will."""
 
 
@@ -58,8 +38,8 @@ class BehaviourResult:
 class _Entries:
     """Rows that become a column of maps or lists: profile, place of the rule, day, amount."""
 
-    profile: list[Int32s]
-    rule: list[Int32s]
+    profile: list[Int64s]
+    rule: list[Int64s]
     day: list[Int64s]
     amount: list[Int64s]
 
@@ -67,10 +47,10 @@ class _Entries:
     def empty(cls) -> "_Entries":
         return cls([], [], [], [])
 
-    def add(self, profile: Int32s, rule: int, day: Int64s, amount: Int64s) -> None:
+    def add(self, profile: Int64s, rule: int, day: Int64s, amount: Int64s) -> None:
         keep = amount != 0
         self.profile.append(profile[keep])
-        self.rule.append(np.full(int(keep.sum()), rule, np.int32))
+        self.rule.append(np.full(int(keep.sum()), rule))
         self.day.append(day[keep])
         self.amount.append(amount[keep])
 
@@ -96,41 +76,36 @@ class _Entries:
 class DayPoints:
     """What one rule's hits give after caps and before decay, by profile and day, sorted so."""
 
-    profile: Int32s
+    profile: Int64s
     day: Int64s
     amount: Int64s
 
 
-def counted_by_day(hits: pa.Table, rules: ScoringRules, date: int) -> list[DayPoints]:
-    """Counted points of each rule, in the order of the rules, from hits as `HITS` up to the date.
+def counted_by_day(hits: Hits, rules: ScoringRules, date: int) -> list[DayPoints]:
+    """Counted points of each rule, in the order of the rules, from hits up to the date.
 
     Caps fill in the order of days, so what a day gives is the same for every later date. O(hits log hits).
     """
-    names = [rule.name for rule in rules.behaviour]
-    table = _sorted(hits, names, date)
-    of_rule, profiles, days, amounts = (
-        table[name].to_numpy().astype(np.int32 if name == "profile" else np.int64)
-        for name in ("rule", "profile", "day", "amount")
-    )
-    bounds = np.searchsorted(of_rule, np.arange(len(names) + 1))
-    for index, rule in enumerate(rules.behaviour):
-        here = slice(bounds[index], bounds[index + 1])
+    hits = _sorted(hits, rules, date)
+    amounts = hits.amount.copy()
+    bounds = np.searchsorted(hits.rule, np.arange(len(rules.behaviour) + 1))
+    slices = [slice(*bounds[index : index + 2]) for index in range(len(rules.behaviour))]
+    for here, rule in zip(slices, rules.behaviour, strict=True):
+        profile, day = hits.profile[here], hits.day[here]
         if rule.once_per:
-            keys = table["distinct_key"].slice(here.start, here.stop - here.start)
-            codes = keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-            amounts[here] = np.where(is_first(profiles[here], codes), amounts[here], 0)
-        amounts[here] = counted(profiles[here], days[here], amounts[here], rule.caps)
+            amounts[here] = np.where(is_first(profile, hits.key[here]), amounts[here], 0)
+        amounts[here] = counted(profile, day, amounts[here], rule.caps)
     for members, caps in rules.shared_caps():
-        rows = np.flatnonzero(np.isin(of_rule, members))
-        events = table["event_id"].combine_chunks().take(pa.array(rows))
-        rank = pc.rank(events, tiebreaker="dense").to_numpy()
-        rows = rows[np.lexsort((of_rule[rows], rank, days[rows], profiles[rows]))]
-        amounts[rows] = counted(profiles[rows], days[rows], amounts[rows], caps)
-    slices = [slice(*bounds[index : index + 2]) for index in range(len(names))]
-    return [DayPoints(*_by_day(profiles[here], days[here], amounts[here])) for here in slices]
+        rows = np.flatnonzero(np.isin(hits.rule, members))
+        event = hits.event[rows]
+        rows = rows[
+            np.lexsort((hits.rule[rows], event[:, 1], event[:, 0], hits.day[rows], hits.profile[rows]))
+        ]
+        amounts[rows] = counted(hits.profile[rows], hits.day[rows], amounts[rows], caps)
+    return [DayPoints(*_by_day(hits.profile[here], hits.day[here], amounts[here])) for here in slices]
 
 
-def is_first(profile: Int32s, key: Int64s) -> npt.NDArray[np.bool_]:
+def is_first(profile: Int64s, key: Int64s) -> npt.NDArray[np.bool_]:
     """Whether each row is the first of its profile and key; rows sorted by profile."""
     order = np.lexsort((key, profile))
     new = np.ones(len(key), bool)
@@ -141,17 +116,16 @@ def is_first(profile: Int32s, key: Int64s) -> npt.NDArray[np.bool_]:
 
 
 def behaviour(
-    hits: pa.Table,
-    last_active_day: Int32s,
+    hits: Hits,
+    last_active_day: Int64s,
     rules: ScoringRules,
     date: int,
     counted_days: Sequence[DayPoints] | None = None,
 ) -> BehaviourResult:
     """Points on `date` (days since 1970) of as many profiles as `last_active_day` has entries.
 
-    `hits` as `HITS` (`rule` may be a dictionary); later hits, and hits of no rule of these, are left out.
-    `last_active_day`: day of the last event of day <= date, NEVER where there is none. `counted_days`: what
-    `counted_by_day` gives for them, where it is known already. O(hits log hits).
+    Hits after the date are left out. `last_active_day`: day of the last event of day <= date, NEVER where there is
+    none. `counted_days`: what `counted_by_day` gives for them, where it is known already. O(hits log hits).
     """
     count = len(last_active_day)
     names = [*(rule.name for rule in rules.behaviour), INACTIVITY]
@@ -175,8 +149,8 @@ def behaviour(
         points.add(profile, index, np.zeros_like(total), total)
         score[profile] += total
     if rules.inactivity:
-        silence, change = inactivity(last_active_day.astype(np.int64), rules.inactivity, date)
-        everyone = np.arange(count, dtype=np.int32)
+        silence, change = inactivity(last_active_day, rules.inactivity, date)
+        everyone = np.arange(count)
         points.add(everyone, len(names) - 1, np.zeros_like(silence), silence)
         score += silence
         next_change = np.minimum(next_change, change)
@@ -189,7 +163,7 @@ def behaviour(
         maps.cast(PROFILE_ROWS.field("points").type),
         lists.cast(PROFILE_ROWS.field("decaying").type),
         rules.bounds.clamp(score),
-        next_change.astype(np.int32),
+        next_change,
     )
 
 
@@ -204,44 +178,39 @@ def inactivity(last_active_day: Int64s, rules: Inactivity, date: int) -> tuple[I
     return points, np.where((times >= most) | (last_active_day == NEVER), NEVER, change)
 
 
-def _sorted(hits: pa.Table, names: list[str], date: int) -> pa.Table:
-    """Hits up to the date with the index of their rule, by (rule, profile, day, event_id)."""
-    rule = pc.index_in(pc.cast(hits["rule"], pa.utf8()), pa.array(names, pa.utf8()))
-    columns = {
-        "rule": rule,
-        "profile": hits["profile"],
-        "day": pc.cast(hits["day"], pa.int32()),
-        "event_id": hits["event_id"],
-        "amount": hits["amount"],
-    }
-    if "distinct_key" in hits.column_names:
-        columns["distinct_key"] = hits["distinct_key"]
-    table = pa.table(columns)
-    table = table.filter((pc.field("day") <= date) & pc.field("rule").is_valid())
-    keys = [(name, "ascending") for name in ("rule", "profile", "day", "event_id")]
-    return table.take(pc.sort_indices(table, sort_keys=keys))
+def _sorted(hits: Hits, rules: ScoringRules, date: int) -> Hits:
+    """Hits up to the date by (rule, profile, day), and by event where what a hit gives depends on those of its day."""
+    hits = hits.where(hits.day <= date)
+    key = hits.rule << 48 | hits.profile << 17 | hits.day
+    ordered = bool(rules.shared_caps()) or any(
+        rule.times and (rule.caps or rule.once_per) for rule in rules.behaviour
+    )
+    order = (
+        np.lexsort((hits.event[:, 1], hits.event[:, 0], key)) if ordered else np.argsort(key, kind="stable")
+    )
+    return hits.where(order)
 
 
-def _by_day(profile: Int32s, day: Int64s, amount: Int64s) -> tuple[Int32s, Int64s, Int64s]:
+def _by_day(profile: Int64s, day: Int64s, amount: Int64s) -> tuple[Int64s, Int64s, Int64s]:
     """Sums by profile and day, sorted so, as is the input."""
     if not len(profile):
         return profile, day, amount
-    starts = np.flatnonzero(np.r_[True, (profile[1:] != profile[:-1]) | (day[1:] != day[:-1])])
+    starts = starts_of(profile, day)
     return profile[starts], day[starts], np.add.reduceat(amount, starts)
 
 
-def _totals(profile: Int32s, amount: Int64s) -> tuple[Int32s, Int64s]:
+def _totals(profile: Int64s, amount: Int64s) -> tuple[Int64s, Int64s]:
     """Sum of the amounts of each profile; input sorted by profile."""
     if not len(profile):
         return profile, amount
-    starts = np.flatnonzero(np.r_[True, profile[1:] != profile[:-1]])
+    starts = starts_of(profile)
     return profile[starts], np.add.reduceat(amount, starts)
 
 
 def _add_decayed(
-    score: Int64s, profile: Int32s, day: Int64s, amount: Int64s, table: Sequence[int], date: int
+    score: Int64s, profile: Int64s, day: Int64s, amount: Int64s, table: Sequence[int], date: int
 ) -> None:
     """Adds the points that the parts of a rule still give to the scores of their profiles."""
     if len(profile):
-        starts = np.flatnonzero(np.r_[True, profile[1:] != profile[:-1]])
+        starts = starts_of(profile)
         score[profile[starts]] += decayed(amount, date - day, table, starts)

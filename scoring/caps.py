@@ -30,13 +30,13 @@ class Cap:
     per: Period
 
 
-def counted(profile: npt.NDArray[np.int32], day: Int64s, amount: Int64s, caps: Sequence[Cap]) -> Int64s:
+def counted(profile: Int64s, day: Int64s, amount: Int64s, caps: Sequence[Cap]) -> Int64s:
     """What is counted of each hit of one rule.
 
     Arrays of one length, sorted by (profile, day, event_id); amounts in thousandths. O(hits) per cap.
 
     >>> day = np.array([0, 0, 1])
-    >>> counted(np.zeros(3, np.int32), day, np.array([8, 8, 8]), [Cap("points", 10, "day")]).tolist()
+    >>> counted(np.zeros(3, np.int64), day, np.array([8, 8, 8]), [Cap("points", 10, "day")]).tolist()
     [8, 2, 8]
     """
     left = np.abs(amount)
@@ -61,7 +61,7 @@ def _period(day: Int64s, cap: Cap) -> Int64s:
     return np.zeros_like(day)
 
 
-def _period_start(profile: npt.NDArray[np.int32], period: Int64s) -> npt.NDArray[np.intp]:
+def _period_start(profile: Int64s, period: Int64s) -> npt.NDArray[np.intp]:
     """Index of the first hit of each hit's profile and period."""
     is_first = np.ones(len(period), bool)
     is_first[1:] = (profile[1:] != profile[:-1]) | (period[1:] != period[:-1])

@@ -38,6 +38,8 @@ class Condition:
     sql: str
     columns: frozenset[str] = frozenset()
     """Columns that it names."""
+    traits: frozenset[str] = frozenset()
+    """Names of traits that it reads values of."""
     thresholds: frozenset[int] = frozenset()
     """Constants, in thousandths, that it compares a score with."""
     of_score: str = ""
@@ -65,6 +67,7 @@ def _compile(text: str, columns: tuple[ConditionColumn, ...]) -> Condition:
         text,
         f"ifNull({checked.sql}, 0)",
         frozenset(checker.named),
+        frozenset(checker.traits),
         frozenset(checker.thresholds),
         _of_score(tree, columns),
     )
@@ -144,6 +147,7 @@ class _Checker:
     def __init__(self, columns: Sequence[ConditionColumn]) -> None:
         self.columns = {column.name: column for column in columns}
         self.named: set[str] = set()
+        self.traits: set[str] = set()
         self.thresholds: set[int] = set()
         self.visitors: dict[type, Callable[[Any], _Typed]] = {
             exp.And: self._logic, exp.Or: self._logic, exp.Not: self._not, exp.Paren: self._paren,
@@ -274,6 +278,7 @@ class _Checker:
             raise _refused(f"too many names after {column.name}")
         keys = ", ".join(map(quote, path))
         if column.type == "map":
+            self.traits.add(path[0])
             return _Typed("text", f"{column.name}[{keys}]")
         return _Typed("text", f"JSONExtractString({column.name}, {keys})")
 

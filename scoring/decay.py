@@ -72,6 +72,10 @@ def decayed(amounts: Int64s, ages: Int64s, table: Sequence[int], starts: npt.NDA
         return np.zeros(0, np.int64)
     by_age = np.append(np.asarray(table, np.int64), 0)
     weight = by_age[np.minimum(ages, len(table))]
+    longest = int(np.max(np.diff(starts, append=len(amounts))))
+    if longest * int(np.max(np.abs(amounts))) < 1 << (62 - SCALE_BITS):
+        total = np.add.reduceat(amounts * weight, starts)
+        return np.asarray(np.where(total < 0, -(-total >> SCALE_BITS), total >> SCALE_BITS), np.int64)
     mask = (1 << _LOW_BITS) - 1
     high = np.add.reduceat(amounts * (weight >> _LOW_BITS), starts)
     low = np.add.reduceat(amounts * (weight & mask), starts)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoring.behaviour import NEVER, inactivity
+from scoring.behaviour import inactivity
 from scoring.caps import Cap, counted
 from scoring.decay import SCALE, decayed_total, table_of
+from scoring.events import NEVER
 from scoring.ruleset import INACTIVITY, BehaviourRule, ScoringRules
 
 

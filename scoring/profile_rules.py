@@ -54,6 +54,11 @@ class Stages:
     rules: tuple[StageRule, ...]
     outcomes: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All stages, those of the order first."""
+        return (*self.order, *self.back, *self.out)
+
     @cached_property
     def rank(self) -> dict[str, int]:
         """Place of every stage: conditions lead to a greater one."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.behaviour import HITS, counted_by_day
+from scoring.behaviour import counted_by_day
 from scoring.bounds import Bounds
 from scoring.caps import Cap
-from scoring.crossings import ScoreDays, keys_of, of_keys
+from scoring.crossings import ScoreDays
+from scoring.events import NEVER, Hits, keys_of, of_keys
 from scoring.ledger import Hit, explain
 from scoring.profile_rules import StageRule, Stages
 from scoring.ruleset import BehaviourRule, Decay, Group, Inactivity, ScoringRules
@@ -49,31 +49,18 @@ rule_sets = st.builds(
 
 def score_days(hits: Sequence[tuple[int, str, int]], rules: ScoringRules, date: int) -> tuple[ScoreDays, Any]:
     """The score of two profiles by day, and by the ledger: [profile](day)."""
-    rows: list[dict[str, Any]] = [
-        {
-            "profile": who,
-            "rule": rule,
-            "event_id": f"{n:02}",
-            "day": day,
-            "amount": amount,
-            "distinct_key": f"{n % 3}",
-        }
-        for n, (who, rule, day) in enumerate(hits)
-        for amount in [next(r.points for r in RULES if r.name == rule)]
+    points = {rule.name: rule.points for rule in RULES}
+    rows = [
+        (who, rule, f"{n:032x}", day, points[rule], f"{n % 3}") for n, (who, rule, day) in enumerate(hits)
     ]
-    keyed = HITS.append(pa.field("distinct_key", pa.utf8()))
-    schema = keyed.set(HITS.get_field_index("day"), pa.field("day", pa.int32()))
-    table = pa.Table.from_pylist(rows, schema=schema).cast(keyed)
+    known = {rule.name for rule in rules.behaviour}
+    counted = counted_by_day(Hits.of((row for row in rows if row[1] in known), rules), rules, date)
     active = sorted({(who, day) for who, _, day in hits if day <= date})
     keys = keys_of(np.array([w for w, _ in active], np.int64), np.array([d for _, d in active], np.int64))
-    days = ScoreDays(counted_by_day(table, rules, date), keys, rules, 2, date)
+    days = ScoreDays(counted, keys, rules, 2, date)
 
     def by_ledger(who: int, day: int) -> int:
-        own = [
-            Hit(r["rule"], r["event_id"], r["day"], r["amount"], r["distinct_key"])
-            for r in rows
-            if r["profile"] == who
-        ]
+        own = [Hit(*row[1:]) for row in rows if row[0] == who]
         return explain(own, {hit.day for hit in own}, rules, day).score
 
     return days, by_ledger
@@ -98,6 +85,21 @@ def test_a_crossing_is_a_day_on_which_a_daily_look_sees_one(
     ]
     found = days.crossings(thresholds, first, last)
     assert list(zip(*(part.tolist() for part in of_keys(found)), strict=True)) == expected
+
+
+def climbed(truth: list[tuple[bool, bool]], first: int) -> list[str]:
+    """Stages entered by conditions alone, each day looked at by itself."""
+    stages, before = ["raw"], (False, False)
+    for today in truth:
+        turned = [
+            name
+            for place, name in enumerate(("mql", "sql"))
+            if today[place] and not before[place] and (name == "mql" or first >= 20_010)
+        ]
+        if turned and ["raw", "mql", "sql"].index(turned[-1]) > ["raw", "mql", "sql"].index(stages[-1]):
+            stages.append(turned[-1])
+        before = today
+    return stages
 
 
 STAGES = Stages(
@@ -133,8 +135,20 @@ def test_a_stage_is_the_fold_over_every_day(
     statuses = [
         Status(0, first + n, place, "", name) for place, (n, name) in enumerate(said) if n < len(truth)
     ]
-    (history,) = stage_histories(
-        STAGES, np.array([first]), np.zeros(len(day), np.int64), day, holds, reversed(statuses)
+    # a second person of whom people say nothing, and a third who was never seen
+    quiet = [(truth[n][0], truth[n][1]) for n in changed]
+    history = stage_histories(
+        STAGES,
+        np.array([first, first, NEVER]),
+        np.repeat([0, 1], len(day)),
+        np.tile(day, 2),
+        np.concatenate([holds, np.array(quiet, np.uint8).reshape(-1, 2)]),
+        reversed(statuses),
     )
-    assert history[-1].stage == stage
-    assert [change.day for change in history] == sorted(change.day for change in history)
+    own = history.profile == 0
+    assert STAGES.names[history.stage[own][-1]] == stage
+    assert history.day[own].tolist() == sorted(history.day[own].tolist())
+    alone = stage_histories(STAGES, np.array([first]), np.zeros(len(day), np.int64), day, holds, [])
+    assert history.stage[history.profile == 1].tolist() == alone.stage.tolist()
+    assert [STAGES.names[s] for s in alone.stage] == climbed(truth, first)
+    assert 2 not in history.profile

@@ -12,13 +12,13 @@ from math import isqrt
 from random import Random
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.behaviour import NEVER, BehaviourResult, behaviour
+from scoring.behaviour import BehaviourResult, behaviour
 from scoring.bounds import Bounds
 from scoring.caps import PERIODS, Cap
+from scoring.events import NEVER, Hits
 from scoring.ledger import Hit, explain
 from scoring.ruleset import BehaviourRule, Decay, Inactivity, ScoringRules
 
@@ -173,23 +173,17 @@ def silence(rules: Inactivity, idle: int) -> int:
     return max(points, rules.floor)
 
 
-def table(events: list[Event], rules: ScoringRules, profile: int = 0) -> pa.Table:
+def rows(
+    events: list[Event], rules: ScoringRules, profile: int = 0
+) -> list[tuple[int, str, str, int, int, str]]:
     points = {rule.name: rule.points for rule in rules.behaviour}
-    return pa.table(
-        {
-            "profile": pa.array([profile] * len(events), pa.int32()),
-            "rule": pa.array([e.rule for e in events], pa.utf8()),
-            "event_id": pa.array([e.event_id for e in events], pa.utf8()),
-            "day": pa.array([e.day for e in events], pa.int32()).cast(pa.date32()),
-            "amount": pa.array([points[e.rule] for e in events], pa.int64()),
-        }
-    )
+    return [(profile, e.rule, e.event_id, e.day, points[e.rule], "") for e in events]
 
 
 def computed(events: list[Event], rules: ScoringRules, today: int) -> BehaviourResult:
     seen = [e for e in events if e.day <= today]
     last = max((e.day for e in seen), default=NEVER)
-    return behaviour(table(seen, rules), np.array([last], np.int32), rules, today)
+    return behaviour(Hits.of(rows(seen, rules), rules), np.array([last]), rules, today)
 
 
 @given(RULESETS, EVENTS)
@@ -246,8 +240,8 @@ def test_profiles_of_a_cycle_do_not_touch_each_other(
     scoring: ScoringRules, people: list[list[Event]]
 ) -> None:
     today = FIRST + SPAN
-    hits = pa.concat_tables([table(events, scoring, i) for i, events in enumerate(people)])
-    last = np.array([max((e.day for e in events), default=NEVER) for events in people], np.int32)
+    hits = Hits.of([row for i, events in enumerate(people) for row in rows(events, scoring, i)], scoring)
+    last = np.array([max((e.day for e in events), default=NEVER) for events in people])
     together = behaviour(hits, last, scoring, today)
     for i, events in enumerate(people):
         alone = computed(events, scoring, today)

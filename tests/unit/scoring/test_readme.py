@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 import yaml
 
-from scoring.behaviour import NEVER, behaviour
+from scoring.behaviour import behaviour
 from scoring.compile import hits_select, when_select
-from scoring.facts import activity_select, facts_select
+from scoring.events import NEVER, event_ids, events_of
+from scoring.facts import events_select
 from scoring.fit import identity_points
 from scoring.ledger import Hit, explain
 from scoring.ruleset import ScoringRules, parse_scoring
@@ -40,7 +39,7 @@ def insert_events(engine: Engine, events: list[dict[str, Any]]) -> None:
     """Inserts the events, all copies of an event in inserts of their own."""
     rows = [
         event_row(
-            f"e{place}-{number}",
+            f"{place:016x}{number:016x}",
             told["day"].isoformat(),
             told["event"],
             properties=told.get("properties", {}),
@@ -63,7 +62,7 @@ def test_behaviour_example(engine: Engine, title: str) -> None:
     example = yaml.safe_load(examples()[title])
     rules = rules_of(example)
     insert_events(engine, example["events"])
-    engine.insert("touched", [{"profile_id": "p1", "identifier_id": "u1"}])
+    engine.insert("touched", [{"identifier_id": "u1", "member": 0}])
     for _ in ("derived once", "and again"):
         hits = hits_select("g", rules, Identity(), "kintsugi_store.events")
         engine.run(f"INSERT INTO kintsugi_store.rule_hits {hits}")
@@ -78,23 +77,19 @@ def test_behaviour_example(engine: Engine, title: str) -> None:
 
 def computed(engine: Engine, rules: ScoringRules, on: int) -> tuple[int, date | None]:
     """Score and next change by facts on a day; the ledger must agree."""
-    facts = engine.arrow(facts_select("w", "g", on, TOUCHED, robots=rules.robots))
-    facts = facts.append_column("profile", pa.array(np.zeros(len(facts), np.int32)))
-    activity = engine.rows(activity_select("w", "g", on, TOUCHED, robots=rules.robots))
-    last = NEVER
-    if activity and activity[0]["last_day"]:
-        last = days(date.fromisoformat(activity[0]["last_day"]))
-    result = behaviour(facts, np.array([last], np.int32), rules, on)
-    days_of = pc.cast(facts["day"], pa.int32()).to_pylist()
-    rows = zip(
-        facts["rule"].to_pylist(),
-        facts["event_id"].to_pylist(),
-        days_of,
-        facts["amount"].to_pylist(),
-        facts["distinct_key"].to_pylist(),
+    rows = engine.arrow(events_select("w", "g", rules, TOUCHED))
+    events = events_of(rows, np.zeros(1, np.int64), 1, rules.robots)
+    last = int(events.until(on).last_day[0])
+    result = behaviour(events.hits, np.array([last]), rules, on)
+    hits = zip(
+        [rules.behaviour[rule].name for rule in events.hits.rule],
+        event_ids(events.hits.event),
+        events.hits.day.tolist(),
+        events.hits.amount.tolist(),
+        map(str, events.hits.key.tolist()),
         strict=True,
     )
-    ledger = explain([Hit(*row) for row in rows], [] if last == NEVER else [last], rules, on)
+    ledger = explain([Hit(*hit) for hit in hits], [] if last == NEVER else [last], rules, on)
     assert ledger.score == result.score[0]
     change = int(result.next_change_on[0])
     return int(result.score[0]), None if change == NEVER else EPOCH + timedelta(days=change)

@@ -1,0 +1,152 @@
+"""One cycle of scoring: what is computed, and what the store says of it, each table read once.
+
+Invariant: everything is read by the same list of identifiers (`touched`, sent with every question) and given by
+profile, counted from 0 in the order of `members`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.columns import mask_column
+from pipelines.generations import Ruleset
+from pipelines.moments import Held, Moments, held_of
+from scoring.events import Events, Int64s, Seen, events_of, starts_of
+from scoring.facts import (
+    assertions_select,
+    events_select,
+    held_select,
+    observations_select,
+    sighted_select,
+)
+from scoring.traits import Traits
+
+_EMAIL = "email"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was said of one profile (an index)."""
+
+    profile: int
+    day: int
+    at: int
+    id: str
+    what: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """Profiles that are computed together on one date, and the facts of them."""
+
+    ask: Callable[..., pa.Table]
+    workspace: str
+    generation: str
+    ruleset: Ruleset
+    date: int
+    excluded: str
+    """SQL of the identifiers that do not cluster; empty: those that the store holds."""
+    members: Sequence[Sequence[str]]
+    """identifier_ids of each profile."""
+
+    @property
+    def count(self) -> int:
+        """Profiles."""
+        return len(self.members)
+
+    @cached_property
+    def _owner(self) -> Int64s:
+        """Profile of each row of `touched`."""
+        return np.repeat(np.arange(self.count), [len(of_one) for of_one in self.members])
+
+    @cached_property
+    def _touched(self) -> pa.Table:
+        ids = pa.array([member for of_one in self.members for member in of_one], pa.utf8())
+        return pa.table({"identifier_id": ids, "member": pa.array(np.arange(len(ids), dtype=np.uint32))})
+
+    def _query(self, sql: str) -> pa.Table:
+        return self.ask(sql, touched=self._touched)
+
+    @cached_property
+    def events(self) -> Events:
+        """Hits and activity, on any day."""
+        scoring = self.ruleset.scoring
+        sql = events_select(self.workspace, self.generation, scoring, excluded=self.excluded)
+        return events_of(self._query(sql), self._owner, self.count, scoring.robots)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """When the profiles were seen up to the date."""
+        return self.events.until(self.date)
+
+    @cached_property
+    def traits(self) -> Traits:
+        """Observations of traits, on any day."""
+        sql = observations_select(
+            self.workspace, self.generation, self.ruleset.identity, excluded=self.excluded
+        )
+        return Traits(self._query(sql), self._owner)
+
+    @cached_property
+    def said(self) -> list[Said]:
+        """What people said of the profiles, by (day, at, id)."""
+        found = self._query(assertions_select(self.workspace))
+        rows = zip(*(column.to_pylist() for column in found.columns), strict=True)
+        told = [Said(int(self._owner[member]), *row) for member, *row in rows]
+        return sorted(told, key=lambda said: (said.day, said.at, said.id))
+
+    @cached_property
+    def _identifiers(self) -> tuple[Int64s, list[str], list[str]]:
+        """Row of `touched`, namespace and mask of each identifier."""
+        found = self._query(held_select(self.workspace))
+        member = found["member"].to_numpy().astype(np.int64)
+        order = np.argsort(member, kind="stable")
+        first = order[starts_of(member[order])]
+        names, masks = (found[name].combine_chunks().take(pa.array(first)) for name in ("namespace", "mask"))
+        return member[first], names.to_pylist(), masks.to_pylist()
+
+    @cached_property
+    def _since(self) -> Int64s:
+        """Day of the first sighting of each row of `touched`."""
+        found = self._query(sighted_select(self.workspace))
+        since = np.zeros(len(self._owner), np.int64)
+        since[found["member"].to_numpy()] = found["day"].to_numpy()
+        return since
+
+    @property
+    def masks(self) -> pa.MapArray:
+        """Masks by namespace."""
+        member, namespace, mask = self._identifiers
+        return mask_column(self._owner[member], namespace, mask, self.count)
+
+    def held(self, what: str, *, today: bool = False) -> Held:
+        """`identifiers` (namespaces) or `email_domains` (as the masks show them) and since when they are held.
+
+        `today`: the members of the profiles are those of the date, so all of it is held.
+        """
+        member, namespaces, masks = self._identifiers
+        since = np.zeros(len(self._owner), np.int64) if today else self._since
+        if what == "identifiers":
+            return held_of(self._owner[member], namespaces, since[member])
+        emails = [n for n, namespace in enumerate(namespaces) if namespace == _EMAIL]
+        member = member[emails]
+        return held_of(self._owner[member], [masks[n].rpartition("@")[2] for n in emails], since[member])
+
+    def moments(self, profile: Int64s, day: Int64s, *, today: bool = False) -> Moments:
+        """Profiles on days, for conditions."""
+        held = {
+            what: lambda what=what: self.held(what, today=today) for what in ("identifiers", "email_domains")
+        }
+        return Moments(
+            profile,
+            day,
+            ask=self.ask,
+            rules=self.ruleset.scoring,
+            traits=self.traits,
+            seen=self.seen,
+            held=held,
+        )

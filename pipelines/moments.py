@@ -1,0 +1,243 @@
+"""Conditions at moments: rows of what profiles were on days, each distinct row judged once by the store.
+
+Invariant: what a condition gives at a moment is what the store says of the row of the columns that it names, as they
+were on that day. Most moments look alike to a condition (a score is compared with constants only, a trait has few
+values), so a cycle asks about as many rows as differ, whatever the number of its profiles and days.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.columns import CHANNEL, OWNER, list_column, offsets_of, texts_at
+from scoring.compile import when_select
+from scoring.conditions import Condition, profile_condition
+from scoring.crossings import bands
+from scoring.events import Indexes, Int64s, Seen, keys_of, starts_of
+from scoring.fit import FitResult, identity_points
+from scoring.profile_rules import columns_of
+from scoring.ruleset import ScoringRules
+from scoring.traits import Traits
+
+Ask = Callable[..., pa.Table]
+
+_FEW = 62
+"""Names that a set of them is written with as bits of one integer."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Names that profiles hold, one row for each of them, by (profile, day)."""
+
+    profile: Int64s
+    name: Int64s
+    """Place in `names`."""
+    since: Int64s
+    """Day of the first sighting."""
+    names: Sequence[str]
+    """Ascending."""
+
+
+def held_of(profile: Int64s, name: Sequence[str], since: Int64s) -> Held:
+    """What profiles hold, from one row of each of their identifiers."""
+    names = sorted(set(name))
+    place = {each: n for n, each in enumerate(names)}
+    code = np.array([place[each] for each in name], np.int64)
+    order = np.lexsort((since, code, profile))
+    first = order[starts_of(profile[order], code[order])]
+    first = first[np.lexsort((code[first], since[first], profile[first]))]
+    return Held(profile[first], code[first], since[first], names)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column over moments: integers that are equal where its values are, as many arrays as that takes."""
+
+    codes: Sequence[Int64s]
+    take: Callable[[Indexes], pa.Array]
+    """Values at some of the moments."""
+
+
+def numbers(values: Int64s, kind: pa.DataType | None = None) -> Column:
+    """A column of integers."""
+    return Column([values], lambda at: pa.array(values[at], kind or pa.int64()))
+
+
+def choices(codes: Int64s, values: Sequence[Any], kind: pa.DataType) -> Column:
+    """A column of few values, given by place."""
+    return Column([codes], lambda at: pa.array([values[code] for code in codes[at].tolist()], kind))
+
+
+def scores(values: Int64s, thresholds: Iterable[int]) -> Column:
+    """A score, which is compared with these constants only."""
+    limits = np.array(sorted(thresholds), np.int64)
+    return Column([bands(values, limits)], lambda at: pa.array(values[at]))
+
+
+class Moments:
+    """What profiles were on days: the columns that conditions may name, worked out when one is named."""
+
+    def __init__(
+        self,
+        profile: Int64s,
+        day: Int64s,
+        *,
+        ask: Ask,
+        rules: ScoringRules,
+        traits: Traits,
+        seen: Seen,
+        held: Mapping[str, Callable[[], Held]],
+    ) -> None:
+        """`held`: `identifiers` and `email_domains`."""
+        self._profile = profile
+        self._day = day
+        self._ask = ask
+        self._rules = rules
+        self._traits = traits
+        self._held = held
+        self._columns: dict[str, Callable[[], Column]] = {
+            "trait_names": self._trait_names,
+            "identifiers": lambda: self._names("identifiers"),
+            "email_domains": lambda: self._names("email_domains"),
+            "event_count": lambda: numbers(seen.count_on(profile, day), pa.uint64()),
+            "first_channel": lambda: self._text(traits.first_on(CHANNEL, profile, day)),
+            "last_channel": lambda: self._text(traits.on(CHANNEL, profile, day)),
+            "owner": lambda: self._text(traits.on(OWNER, profile, day)),
+            "identity_score": lambda: numbers(self.fit.score),
+            "identity_grade": self._grade,
+        }
+
+    def give(self, **columns: Column) -> None:
+        """Columns that are worked out elsewhere."""
+        for name, column in columns.items():
+            self._columns[name] = partial(_same, column)
+
+    def judged(self, conditions: Sequence[Condition]) -> npt.NDArray[np.uint8]:
+        """Which conditions hold, shape (moments, conditions)."""
+        if not conditions or not len(self._profile):
+            return np.zeros((len(self._profile), len(conditions)), np.uint8)
+        rows, which = self.distinct(columns_of(conditions), conditions)
+        found = self._ask(when_select([each.sql for each in conditions], "cycle"), cycle=rows)
+        return results_of(found, "results", len(conditions))[which]
+
+    def distinct(self, named: frozenset[str], conditions: Sequence[Condition]) -> tuple[pa.Table, Int64s]:
+        """The distinct rows of columns, `profile_id` their number, and which of them each moment has.
+
+        Of the traits the rows hold what the conditions name.
+        """
+        columns = {name: self._columns[name]() for name in sorted(named - {"traits"})}
+        if "traits" in named:
+            columns["traits"] = self._trait_values(
+                frozenset[str]().union(*(each.traits for each in conditions))
+            )
+        first, which = _distinct([c for column in columns.values() for c in column.codes], len(self._profile))
+        rows = {name: column.take(first) for name, column in columns.items()}
+        return pa.table(
+            {"profile_id": pa.array([str(n) for n in range(len(first))], pa.utf8()), **rows}
+        ), which
+
+    @cached_property
+    def fit(self) -> FitResult:
+        """Identity scores."""
+        return identity_points(
+            self.judged([profile_condition(rule.when, "scores") for rule in self._rules.identity]),
+            self._rules,
+        )
+
+    def _grade(self) -> Column:
+        names = sorted(set(self.fit.grade))
+        place = {name: n for n, name in enumerate(names)}
+        return choices(np.array([place[name] for name in self.fit.grade], np.int64), names, pa.utf8())
+
+    def _text(self, rows: Indexes) -> Column:
+        traits = self._traits
+        return Column([np.append(traits.codes, -1)[rows]], lambda at: texts_at(traits.values, rows[at]))
+
+    def _trait_values(self, names: frozenset[str]) -> Column:
+        """Traits that are not sealed, as far as they are named."""
+        traits, chosen = self._traits, sorted(names)
+        rows = np.full((len(self._profile), len(chosen)), -1)
+        for n, name in enumerate(chosen):
+            row = traits.on(name, self._profile, self._day)
+            rows[:, n] = np.where(np.append(traits.is_sealed, False)[row], -1, row)
+        codes = np.append(traits.codes, -1)[rows]
+
+        def take(at: Indexes) -> pa.Array:
+            moment, name = np.nonzero(rows[at] >= 0)
+            values = traits.values.take(pa.array(rows[at][moment, name]))
+            return pa.MapArray.from_arrays(
+                offsets_of(len(at), moment), pa.array(chosen, pa.utf8()).take(pa.array(name)), values
+            )
+
+        return Column(list(codes.T), take)
+
+    def _trait_names(self) -> Column:
+        traits = self._traits
+        held = np.empty((len(self._profile), len(traits.names)), np.bool_)
+        for n, name in enumerate(traits.names):
+            held[:, n] = traits.on(name, self._profile, self._day) >= 0
+        own = np.array([not name.startswith("$") for name in traits.names], np.bool_)
+        held &= own
+
+        def take(at: Indexes) -> pa.Array:
+            moment, name = np.nonzero(held[at])
+            return list_column(moment, name, traits.names, len(at))
+
+        bits = np.packbits(held, axis=1)
+        return Column(list(bits.astype(np.int64).T), take)
+
+    def _names(self, what: str) -> Column:
+        """Names that were held by each day."""
+        held = self._held[what]()
+        start = np.searchsorted(held.profile, self._profile)
+        end = np.searchsorted(keys_of(held.profile, held.since), keys_of(self._profile, self._day), "right")
+        end = np.maximum(start, end)
+        if len(held.names) <= _FEW:
+            sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.left_shift(1, held.name))))
+            codes = sums[end] - sums[start]  # wraps around as a whole, so the difference is right
+        else:  # one name says which it is, more are told apart by where they end
+            codes = np.where(end - start > 1, len(held.names) + end, np.append(held.name, -1)[start])
+            codes = np.where(end == start, -1, codes)
+
+        def take(at: Indexes) -> pa.Array:
+            sizes = (end - start)[at]
+            moment = np.repeat(np.arange(len(at)), sizes)
+            row = np.arange(len(moment)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + start[at][moment]
+            return list_column(moment, held.name[row], held.names, len(at))
+
+        return Column([np.asarray(codes, np.int64)], take)
+
+
+def _same(column: Column) -> Column:
+    return column
+
+
+def results_of(found: pa.Table, column: str, count: int) -> npt.NDArray[np.uint8]:
+    """Results of conditions by row, from rows whose `profile_id` is their number."""
+    flat = found[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.uint8)
+    results = np.zeros((len(found), count), np.uint8)
+    results[found["profile_id"].cast(pa.int64()).to_numpy()] = flat.reshape(len(found), count)
+    return results
+
+
+def _distinct(codes: Sequence[Int64s], count: int) -> tuple[Indexes, Int64s]:
+    """First moments of the distinct combinations of codes, and which of them each moment has."""
+    which = np.zeros(count, np.int64)
+    most = 1
+    for column in codes:
+        least, greatest = int(column.min()), int(column.max())
+        if greatest - least > 1 << 30:
+            _, column = np.unique(column, return_inverse=True)
+            least, greatest = 0, int(column.max())
+        if most * (greatest - least + 1) >= 1 << 62:
+            _, which = np.unique(which, return_inverse=True)
+            most = int(which.max()) + 1
+        which = which * (greatest - least + 1) + (column - least)
+        most *= greatest - least + 1
+    _, first, which = np.unique(which, return_index=True, return_inverse=True)
+    return first, which.astype(np.int64)
