@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.columns import mask_column
 from pipelines.generations import Ruleset
-from pipelines.moments import Held, Moments, held_of
+from pipelines.moments import Held, Judge, Moments, held_of
 from scoring.events import Events, Int64s, Seen, events_of, starts_of
 from scoring.facts import (
     assertions_select,
@@ -44,6 +44,7 @@ class Cycle:
     """Profiles that are computed together on one date, and the facts of them."""
 
     ask: Callable[..., pa.Table]
+    judge: Judge
     workspace: str
     generation: str
     ruleset: Ruleset
@@ -144,7 +145,7 @@ class Cycle:
         return Moments(
             profile,
             day,
-            ask=self.ask,
+            judge=self.judge,
             rules=self.ruleset.scoring,
             traits=self.traits,
             seen=self.seen,

@@ -23,9 +23,10 @@ from scoring.fit import FitResult, identity_points
 from scoring.profile_rules import columns_of
 from scoring.ruleset import ScoringRules
 from scoring.traits import Traits
+from store.client import Store
 
-Ask = Callable[..., pa.Table]
-
+_REMEMBERED = 50_000
+"""Rows of conditions whose results are kept; then all are forgotten."""
 _FEW = 62
 """Names that a set of them is written with as bits of one integer."""
 
@@ -79,6 +80,41 @@ def scores(values: Int64s, thresholds: Iterable[int]) -> Column:
     return Column([bands(values, limits)], lambda at: pa.array(values[at]))
 
 
+class Judge:
+    """Asks the store about rows of conditions, and remembers: an answer is a function of statement and row.
+
+    Threads may share one.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, str], bytes] = {}
+
+    def __call__(self, sql: str, rows: pa.Table, *columns: str) -> npt.NDArray[np.uint8]:
+        """Results of a statement over the table `cycle`, those of its columns (Array(UInt8)) side by side by row.
+
+        There is a row at least.
+        """
+        said = [
+            (sql, repr(row)) for row in zip(*(column.to_pylist() for column in rows.columns), strict=True)
+        ]
+        answers = [self._known.get(each) for each in said]
+        open_ = [n for n, answer in enumerate(answers) if answer is None]
+        if open_:
+            number = pa.array([str(n) for n in range(len(open_))], pa.utf8())
+            asked = rows.take(pa.array(open_)).add_column(0, "profile_id", number)
+            # given parameters, the client would read the % of a LIKE as its own
+            found = self._store.query_arrow(sql, external={"cycle": asked})
+            parts = [found[name].to_pylist() for name in columns]
+            if len(self._known) + len(open_) > _REMEMBERED:
+                self._known.clear()
+            for number_of, *results in zip(found["profile_id"].to_pylist(), *parts, strict=True):
+                n = open_[int(number_of)]
+                answers[n] = self._known[said[n]] = b"".join(map(bytes, results))
+        told = [answer for answer in answers if answer is not None]
+        return np.frombuffer(b"".join(told), np.uint8).reshape(len(told), len(told[0]))
+
+
 class Moments:
     """What profiles were on days: the columns that conditions may name, worked out when one is named."""
 
@@ -87,7 +123,7 @@ class Moments:
         profile: Int64s,
         day: Int64s,
         *,
-        ask: Ask,
+        judge: Judge,
         rules: ScoringRules,
         traits: Traits,
         seen: Seen,
@@ -96,7 +132,7 @@ class Moments:
         """`held`: `identifiers` and `email_domains`."""
         self._profile = profile
         self._day = day
-        self._ask = ask
+        self._judge = judge
         self._rules = rules
         self._traits = traits
         self._held = held
@@ -122,11 +158,10 @@ class Moments:
         if not conditions or not len(self._profile):
             return np.zeros((len(self._profile), len(conditions)), np.uint8)
         rows, which = self.distinct(columns_of(conditions), conditions)
-        found = self._ask(when_select([each.sql for each in conditions], "cycle"), cycle=rows)
-        return results_of(found, "results", len(conditions))[which]
+        return self._judge(when_select([each.sql for each in conditions], "cycle"), rows, "results")[which]
 
     def distinct(self, named: frozenset[str], conditions: Sequence[Condition]) -> tuple[pa.Table, Int64s]:
-        """The distinct rows of columns, `profile_id` their number, and which of them each moment has.
+        """The distinct rows of columns, and which of them each moment has.
 
         Of the traits the rows hold what the conditions name.
         """
@@ -136,10 +171,9 @@ class Moments:
                 frozenset[str]().union(*(each.traits for each in conditions))
             )
         first, which = _distinct([c for column in columns.values() for c in column.codes], len(self._profile))
-        rows = {name: column.take(first) for name, column in columns.items()}
-        return pa.table(
-            {"profile_id": pa.array([str(n) for n in range(len(first))], pa.utf8()), **rows}
-        ), which
+        if not columns:
+            return pa.table({"always": pa.array([1] * len(first), pa.uint8())}), which
+        return pa.table({name: column.take(first) for name, column in columns.items()}), which
 
     @cached_property
     def fit(self) -> FitResult:
@@ -215,14 +249,6 @@ class Moments:
 
 def _same(column: Column) -> Column:
     return column
-
-
-def results_of(found: pa.Table, column: str, count: int) -> npt.NDArray[np.uint8]:
-    """Results of conditions by row, from rows whose `profile_id` is their number."""
-    flat = found[column].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.uint8)
-    results = np.zeros((len(found), count), np.uint8)
-    results[found["profile_id"].cast(pa.int64()).to_numpy()] = flat.reshape(len(found), count)
-    return results
 
 
 def _distinct(codes: Sequence[Int64s], count: int) -> tuple[Indexes, Int64s]:

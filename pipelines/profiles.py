@@ -15,6 +15,7 @@ from pipelines.columns import activity_columns, empty, trait_columns
 from pipelines.cycle import Cycle
 from pipelines.generations import Ruleset
 from pipelines.journal import Journal
+from pipelines.moments import Judge
 from pipelines.standing import Scores, Standing
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
 from scoring.behaviour import behaviour, counted_by_day
@@ -46,8 +47,13 @@ class Profiles:
         ruleset: Ruleset,
         date: int,
         excluded: Sequence[str] | None = None,
+        judge: Judge | None = None,
     ) -> None:
-        """`excluded`: identifiers that do not cluster, where they are not those that the store holds."""
+        """`excluded`: identifiers that do not cluster, where they are not those that the store holds.
+
+        `judge`: one that others ask as well, so that it remembers more.
+        """
+        self._judge = judge or Judge(store)
         self._store = store
         self._workspace = workspace
         self._generation = generation
@@ -72,7 +78,6 @@ class Profiles:
     def _ask(self, sql: str, **external: pa.Table) -> pa.Table:
         if self._excluded is not None:
             external["excluded"] = pa.table({"identifier_id": pa.array(self._excluded, pa.utf8())})
-        # given parameters, the client would read the % of a LIKE as its own where a statement names none of them
         parameters = {"w": self._workspace, "g": self._generation} if "{w:String}" in sql else {}
         return self._store.query_arrow(sql, parameters, external)
 
@@ -112,7 +117,14 @@ class Profiles:
         excluded = "" if self._excluded is None else "(SELECT identifier_id FROM excluded)"
         of_each = [members[profile_id] for profile_id in ids]
         cycle = Cycle(
-            self._ask, self._workspace, self._generation, self._ruleset, self._date, excluded, of_each
+            self._ask,
+            self._judge,
+            self._workspace,
+            self._generation,
+            self._ruleset,
+            self._date,
+            excluded,
+            of_each,
         )
         scoring, seen = self._ruleset.scoring, cycle.seen
         today = cycle.moments(np.arange(len(ids)), np.full(len(ids), self._date), today=True)

@@ -12,6 +12,7 @@ import msgspec
 from pipelines.generations import Ruleset, heard, open_of
 from pipelines.journal import Cause, Journal, is_needed, switched
 from pipelines.messages import Message
+from pipelines.moments import Judge
 from pipelines.profiles import Profiles
 from pipelines.resolve import Versions, days_of
 from schemas import arrow, log_record
@@ -41,6 +42,7 @@ class Score:
         self._store = store
         self._state = state
         self._versions = versions
+        self._judge = Judge(store)
         self._now = now
         self.must_reconcile = True
 
@@ -85,7 +87,7 @@ class Score:
         if not ids:
             return
         rules = Ruleset.from_json(ruleset)
-        writer = Profiles(self._store, self._workspace, generation, rules, self._date)
+        writer = Profiles(self._store, self._workspace, generation, rules, self._date, judge=self._judge)
         journal = None
         if generation == self._state.get("told") and is_needed(rules):
             journal = Journal(self._store, self._workspace, generation, self._date, self._now, cause)

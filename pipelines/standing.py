@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.columns import CHANNEL, OWNER, day_array, empty, list_column, offsets_of
 from pipelines.cycle import Cycle
-from pipelines.moments import Moments, choices, results_of, scores
+from pipelines.moments import Moments, choices, scores
 from schemas.arrow import IDS, PROFILE_ROWS
 from scoring.behaviour import DayPoints
 from scoring.compile import tags_select, when_select
@@ -167,14 +167,9 @@ class Standing:
             return np.ones(len(behaviour), np.bool_)
         column = scores(behaviour, _thresholds(conditions))
         _, first, which = np.unique(column.codes[0], return_index=True, return_inverse=True)
-        rows = pa.table(
-            {
-                "profile_id": pa.array([str(n) for n in range(len(first))], pa.utf8()),
-                "behaviour_score": column.take(first),
-            }
-        )
-        found = self._cycle.ask(when_select([each.of_score for each in conditions], "cycle"), cycle=rows)
-        return np.asarray(results_of(found, "results", len(conditions)).any(axis=1)[which])
+        rows = pa.table({"behaviour_score": column.take(first)})
+        sql = when_select([each.of_score for each in conditions], "cycle")
+        return np.asarray(self._cycle.judge(sql, rows, "results").any(axis=1)[which])
 
     # tags and segments ------------------------------------------------------------------------------------
 
@@ -207,10 +202,9 @@ class Standing:
         )
         named = columns_of(conditions) - {"tags"} | {"manual_tags"}
         rows, row_of = today.distinct(named, conditions)
-        found = self._cycle.ask(tags_select(rules, "cycle"), cycle=rows)
-        is_living = (self._first_day != NEVER)[:, None]
-        has_tag = results_of(found, "tag_results", len(rules.tags))[row_of].astype(bool) & is_living
-        is_member = results_of(found, "results", len(rules.segments))[row_of].astype(bool) & is_living
+        found = self._cycle.judge(tags_select(rules, "cycle"), rows, "tag_results", "results")
+        holds = found[row_of].astype(bool) & (self._first_day != NEVER)[:, None]
+        has_tag, is_member = holds[:, : len(rules.tags)], holds[:, len(rules.tags) :]
         given = [tag.name for tag in rules.tags]
         tags = [_entries(has_tag, given)]
         tags.append(_entries(is_member, [each.tag for each in rules.segments]))

@@ -61,8 +61,8 @@ SABOTAGES = [
     ),
     Sabotage(
         "wall clock in a score", "pipelines/score.py",
-        "self._workspace, generation, rules, self._date)",
-        "self._workspace, generation, rules, self._now() // 86_400_000_000)",
+        "self._workspace, generation, rules, self._date,",
+        "self._workspace, generation, rules, self._now() // 86_400_000_000,",
         STEPS + "test_scores_are_those_of_the_date_in_force",
     ),
     Sabotage(

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from pipelines.moments import Held, Moments, held_of, scores
+from pipelines.moments import Held, Judge, Moments, held_of, scores
+from scoring.compile import when_select
 from scoring.conditions import profile_condition
 from scoring.events import Activity, Events, Hits, Int64s
 from scoring.ruleset import ScoringRules
 from scoring.traits import Traits
+from store.client import Store, StoreSettings, StoreUnavailable
 
 CONDITIONS = (
     "traits['city'] = 'Suzhou' AND NOT has(trait_names, 'left')",
@@ -24,24 +27,17 @@ CONDITIONS = (
 )
 
 
-class Told:
-    """What the store is asked: the rows, and as many answers as a plain evaluation of them gives."""
+class Told(Judge):
+    """Answers as a plain evaluation of the rows gives them."""
 
     def __init__(self) -> None:
         self.rows = 0
 
-    def __call__(self, sql: str, cycle: pa.Table) -> pa.Table:
-        self.rows += len(cycle)
-        rows = cycle.to_pylist()
+    def __call__(self, sql: str, rows: pa.Table, *columns: str) -> npt.NDArray[np.uint8]:
+        self.rows += len(rows)
         wanted = [n for n, text in enumerate(CONDITIONS) if profile_condition(text, "stage").sql in sql]
-        return pa.table(
-            {
-                "profile_id": cycle["profile_id"],
-                "results": pa.array(
-                    [[int(holds(n, row)) for n in wanted] for row in rows], pa.list_(pa.uint8())
-                ),
-            }
-        )
+        found = [[int(holds(n, row)) for n in wanted] for row in rows.to_pylist()]
+        return np.array(found, np.uint8)
 
 
 def holds(n: int, row: dict[str, Any]) -> bool:
@@ -105,7 +101,7 @@ def test_a_moment_gets_what_its_own_row_gives(domains: int) -> None:
     conditions = [profile_condition(text, "stage") for text in CONDITIONS]
     store = Told()
     moments = Moments(
-        profile, day, ask=store, rules=ScoringRules(), traits=Traits(rows, owner), seen=events.until(140),
+        profile, day, judge=store, rules=ScoringRules(), traits=Traits(rows, owner), seen=events.until(140),
         held={what: lambda of=of: of for what, of in held.items()},  # type: ignore[misc]
     )  # fmt: skip
     moments.give(behaviour_score=scores(behaviour, [10_000, 30_000]))
@@ -165,3 +161,21 @@ def test_names_are_held_from_the_first_day_on() -> None:
     assert held == Held(held.profile, held.name, held.since, ["a", "b"])
     rows = zip(held.profile.tolist(), held.name.tolist(), held.since.tolist(), strict=True)
     assert list(rows) == [(0, 0, 3), (1, 1, 5), (1, 0, 9)]
+
+
+def test_a_judge_asks_again_only_about_what_it_has_not_seen(store: Store) -> None:
+    """A LIKE with its % goes through, and what comes back is right in any order of the rows."""
+    judge = Judge(store)
+    conditions = [profile_condition(text, "stage") for text in ("owner LIKE '%a%'", "event_count > 2")]
+    sql = when_select([each.sql for each in conditions], "cycle")
+
+    def rows(owners: str, counts: Sequence[int]) -> pa.Table:
+        return pa.table({"owner": list(owners), "event_count": pa.array(counts, pa.uint64())})
+
+    assert judge(sql, rows("ab", [1, 3]), "results").tolist() == [[1, 0], [0, 1]]
+    assert judge(sql, rows("bcab", [3, 3, 1, 3]), "results").tolist() == [[0, 1], [0, 1], [1, 0], [0, 1]]
+    alone = Judge(Store(StoreSettings(url="http://127.0.0.1:9", patience=0.1)))
+    alone._known = judge._known
+    assert alone(sql, rows("cb", [3, 3]), "results").tolist() == [[0, 1], [0, 1]]
+    with pytest.raises(StoreUnavailable):
+        alone(sql, rows("d", [3]), "results")
