@@ -194,9 +194,10 @@ class Gate:
             raise _denied("a file for the result")
 
     def _may_call(self, node: _Node) -> bool:
-        return (
-            node.name in _TABLE_FUNCTIONS if node.parent == "TableExpression" else self._is_listed(node.name)
-        )
+        if node.parent != "TableExpression":
+            return self._is_listed(node.name)
+        # behind the name of our database stands a view with parameters, never a table function
+        return node.name in _TABLE_FUNCTIONS or node.name.startswith(f"{DATABASE}.")
 
     def _is_listed(self, name: str) -> bool:
         if name in self._functions or name.lower() in self._case_insensitive:

@@ -301,3 +301,9 @@ SELECT * FROM kintsugi.profiles(a = 1)
 SELECT /* unclosed
 SELECT 'unclosed
 SELECT `unclosed
+SELECT * FROM kintsugi_store.links_as_known(tenant = 'w')
+SELECT * FROM kintsugi.links_as_known(tenant = (SELECT any(s) FROM other.t), known_before = now64(6, 'UTC'))
+SELECT * FROM kintsugi.links_as_known(tenant = file('FILE'), known_before = now64(6, 'UTC'))
+SELECT * FROM kintsugi.url('http://127.0.0.1:1/', 'TSV', 's String')
+SELECT * FROM `kintsugi.merge`('other', 't')
+SELECT * FROM kintsugi.executable('cat', 'TSV', 's String')

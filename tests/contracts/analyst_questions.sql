@@ -40,3 +40,5 @@ SHOW DATABASES
 DESCRIBE TABLE kintsugi.profiles
 DESC profiles
 EXISTS TABLE kintsugi.profiles
+SELECT a, b, min(day) FROM kintsugi.links_as_known(tenant = 'demo', known_before = now64(6, 'UTC')) GROUP BY a, b
+SELECT count() FROM `kintsugi`.sightings_as_known(tenant = 'demo', known_before = '2026-11-28 00:00:00')
