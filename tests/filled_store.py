@@ -16,7 +16,7 @@ from kintsugi.demo_data import journeys
 from pipelines.local_job import LocalJob
 from schemas.log_record import AnyRecord
 from store.client import Store
-from tests.stores import running_store
+from tests.stores import ANALYST_TOKEN, running_store
 from tests.worlds import World, lines
 
 WORKSPACE = "demo"
@@ -76,7 +76,11 @@ def filled_store(home: Path, events: int = 900) -> Iterator[Filled]:
         ended = threading.Event()
         follower = threading.Thread(target=_follow, args=(job, home / "log", ended))
         follower.start()
-        access = {"KINTSUGI_STORE_URL": store.settings.url, "KINTSUGI_STORE_PASSWORD": store.settings.token}
+        access = {
+            "KINTSUGI_STORE_URL": store.settings.url,
+            "KINTSUGI_STORE_PASSWORD": store.settings.token,
+            "KINTSUGI_ANALYST_PASSWORD": ANALYST_TOKEN,
+        }
         env = {name: value for name, value in os.environ.items() if not name.startswith("KINTSUGI_")}
         try:
             yield Filled(store, world, {**env, **access, "KINTSUGI_HOME": str(home)})
