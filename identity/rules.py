@@ -170,7 +170,7 @@ def parse_rules(
 ) -> IdentityRules:
     """The rules that an identity.yaml states.
 
-    `identify` gives the identifier_id of a blocked (namespace, value) without scope, or raises Problem.
+    `identify` gives the identifier_id of a blocked (namespace, value), or raises Problem.
     Where the known namespaces or patterns are given, other names are refused. Without `blocked.patterns`
     the DEFAULT_BLOCKED_PATTERNS hold.
 

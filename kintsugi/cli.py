@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 workspace_app = typer.Typer(no_args_is_help=True, help="Workspaces (tenants).")
 rules_app = typer.Typer(
-    no_args_is_help=True, help="Rules of a workspace: check, preview, apply, rollback, history."
+    no_args_is_help=True, help="Rules of a workspace: check, test, preview, apply, rollback, history."
 )
 state_app = typer.Typer(no_args_is_help=True, help="State of the job.")
 rejects_app = typer.Typer(no_args_is_help=True, help="What could not become an event.")
@@ -64,7 +65,7 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, Problem):
         return f"{error.pointer}: {error.detail}" if error.pointer else error.detail
     if isinstance(error, OSError):
-        return str(error)
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if type(error).__name__ in ("StoreRefused", "SendError"):
         return str(error).splitlines()[0]
     return None
@@ -362,13 +363,16 @@ def restore(
 @app.command()
 def digest(
     workspace: WorkspaceOption,
-    date: Annotated[str | None, typer.Option(help="Derive the digest of this day from evidence.")] = None,
+    date: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Derive the digest of this day from evidence."),
+    ] = None,
 ) -> None:
     """One hash of everything that is believed: equal for equal evidence, rules and date."""
     from kintsugi.digest import digest
 
     _, store = _store()
-    _say(str(digest(store, workspace, date)))
+    _say(str(digest(store, workspace, date.date().isoformat() if date else None)))
 
 
 @app.command()
@@ -457,7 +461,10 @@ def rules_history(workspace: WorkspaceOption) -> None:
     settings, store = _store()
     workspaces.require(settings, workspace)
     in_force = rules.in_force(store, workspace)
-    for told in rules.history(store, workspace):
+    history = rules.history(store, workspace)
+    if not history:
+        _say(f"Nothing was ever in force in {workspace}: `kintsugi rules apply -w {workspace}`.")
+    for told in history:
         mark = "  (in force)" if told.generation == in_force and told.action == "activate" else ""
         _say(f"{told.at:%Y-%m-%d %H:%M:%S}  {told.action:<8}  {told.generation}{mark}")
 

@@ -67,7 +67,8 @@ def ids_of(settings: Settings, name: str, table: pa.Table) -> list[str]:
         spec = workspace.namespaces.get(namespace or "")
         form = normalize(spec, str(value), workspace.region) if spec and value is not None else None
         scoped = (scope or "") if spec and spec.scope else ""
-        ids.append(identifier_id(keys.pepper, namespace, scoped, form) if form else "")
+        is_whole = form and (scoped or not spec.scope)
+        ids.append(identifier_id(keys.pepper, namespace, scoped, form) if form and is_whole else "")
     return ids
 
 

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Literal, TypeVar
 
 from identity.normalize import normalize
+from identity.normalize.patterns import PATTERNS
 from identity.rules import parse_rules
 from kintsugi import workspaces
 from kintsugi.calendar import now_us
@@ -59,7 +60,9 @@ def check(settings: Settings, name: str) -> Compiled:
         settings,
         name,
         "identity.yaml",
-        lambda text: parse_rules(text, identify, known_namespaces=workspace.namespaces),
+        lambda text: parse_rules(
+            text, identify, known_namespaces=workspace.namespaces, known_patterns=PATTERNS
+        ),
     )
     scoring = with_segments(parsed(settings, name, "scoring.yaml", parse_scoring), _segments(settings, name))
     text = Ruleset(identity, scoring).to_json()
@@ -226,10 +229,15 @@ def _identify(workspace: Workspace, keys: KeyGeneration, namespace: str, value: 
     spec = workspace.namespaces.get(namespace)
     if spec is None:
         raise Problem("unknown_namespace", f"The workspace declares no namespace {namespace}.")
+    scope = ""
+    if spec.scope:
+        scope, colon, value = value.partition(":")
+        if not (scope and colon):
+            raise Problem("bad_rules", f"{namespace} needs its {spec.scope}: {spec.scope}:value.")
     form = normalize(spec, value, workspace.region)
     if form is None:
         raise Problem("bad_rules", f"{value!r} has no normal form as {namespace}: no event can carry it.")
-    return identifier_id(keys.pepper, namespace, "", form)
+    return identifier_id(keys.pepper, namespace, scope, form)
 
 
 def scoring_of(settings: Settings, name: str) -> ScoringRules:

@@ -153,17 +153,20 @@ def _workspaces(settings: Settings, store: Store, warnings: list[str]) -> dict[s
             "as_of": as_of,
             "counts": {what: int(found.get(name, 0)) for what, found in counts.items()},
         }
-        warnings += _differences(settings, name, str(generation))
+        warnings += differences(settings, name, str(generation))
     return told
 
 
-def _differences(settings: Settings, name: str, generation: str) -> list[str]:
+def differences(settings: Settings, name: str, generation: str) -> list[str]:
     """What the files say differently from what is in force."""
     try:
         found = []
         if not workspaces.is_file_in_force(settings, name):
             found.append(f"{name}: workspace.yaml differs from the key generation in force; see the docs")
-        if rules.check(settings, name).generation != generation:
+        wanted = rules.check(settings, name).generation
+        if not generation:
+            found.append(f"{name}: no rules are in force: `kintsugi rules apply -w {name}`")
+        elif wanted != generation:
             found.append(
                 f"{name}: the rules files differ from what is in force: `kintsugi rules preview -w {name}`"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kintsugi.settings import CHECKOUT, Settings
 from schemas.errors import Problem
-from schemas.workspace import Workspace, parse_workspace
+from schemas.workspace import Workspace, check_name, parse_workspace
 from store import keyring
 
 FILES = ("workspace.yaml", "identity.yaml", "scoring.yaml")
@@ -69,8 +69,14 @@ def read_file(settings: Settings, name: str, file: str) -> str:
 
 
 def files_in(settings: Settings, name: str, folder: str) -> list[str]:
-    """YAML files of a folder of the workspace, by name; none where there is no such folder."""
-    return sorted(f"{folder}/{path.name}" for path in (settings.config / name / folder).glob("*.yaml"))
+    """YAML files of a folder of the workspace, by name; none where there is no such folder.
+
+    Problem for a file that is meant to be one and is named otherwise.
+    """
+    inside = settings.config / name / folder
+    for path in sorted(inside.glob("*.yml")):
+        raise Problem("bad_rules", f"{path} would not be read: rename it to {path.stem}.yaml.")
+    return sorted(f"{folder}/{path.name}" for path in inside.glob("*.yaml"))
 
 
 def is_file_in_force(settings: Settings, name: str) -> bool:
@@ -83,12 +89,14 @@ def create(settings: Settings, name: str) -> Created:
     """Folder (from the template, where there is none), secrets, a write key and a read key; live at once."""
     from api.keys import create_key
 
+    check_name(name)
+    if name == SYSTEM:
+        raise Problem("bad_request", f"{SYSTEM} holds log lines that belong to none; choose another name.")
     if name in names(settings):
         raise Problem("bad_request", f"The workspace {name} exists already.")
     folder = settings.config / name
     is_new = not folder.exists()
     if is_new:
-        parse_workspace(name, "{}")  # refuses a name that cannot be one before anything is written
         template = _template(settings)
         folder.mkdir(parents=True)
         for file in FILES:

@@ -118,13 +118,21 @@ class Workspace:
         )
 
 
+def check_name(name: str) -> None:
+    """Raises Problem `bad_request` for what cannot be the name of a workspace."""
+    if not _WORKSPACE.fullmatch(name):
+        raise Problem(
+            "bad_request", f"{name[:70]!r} is no name: at most 63 lower-case letters, digits, - and _."
+        )
+
+
 def parse_workspace(name: str, text: str) -> Workspace:
     """The workspace of a `workspace.yaml`.
 
     Raises Problem `bad_rules`; its pointer is `line:column`, its detail suggests a known name that is close.
+    Raises what `check_name` raises.
     """
-    if not _WORKSPACE.fullmatch(name):
-        raise Problem("bad_rules", f"{name!r} is no name: lower-case letters, digits, - and _", "1:1")
+    check_name(name)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -8,11 +8,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from kintsugi import rules
 from kintsugi.cli import main
+from kintsugi.lookup import ids_of
 from kintsugi.settings import CHECKOUT, Settings
-from kintsugi.status import text
+from kintsugi.status import differences, text
 from pipelines.log import LogSettings, open_log
 from schemas.log_record import Events, Raw, decode
 
@@ -138,9 +141,14 @@ def test_a_workspace_is_made_from_the_template_once(kintsugi: Command) -> None:
     assert (again.returncode, again.stderr) == (1, "kintsugi: The workspace acme exists already.\n")
 
 
-def test_a_name_that_cannot_be_one_leaves_nothing_behind(kintsugi: Command) -> None:
-    assert kintsugi("workspace", "create", "../x").returncode == 1
+@pytest.mark.parametrize("name", ["../x", "", "Acme", "a" * 64, "system"])
+def test_a_name_that_cannot_be_one_leaves_nothing_behind(kintsugi: Command, name: str) -> None:
+    """`system` is the workspace of log lines that belong to none: a tenant there would read them."""
+    done = kintsugi("workspace", "create", name)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "name" in done.stderr
     assert not kintsugi.config.exists()
+    assert not kintsugi.home.exists()
 
 
 def test_rules_check_names_file_line_and_column(kintsugi: Command) -> None:
@@ -151,6 +159,69 @@ def test_rules_check_names_file_line_and_column(kintsugi: Command) -> None:
     wrong = kintsugi("rules", "check", "-w", "acme")
     assert wrong.returncode == 1
     assert f"{scoring}:3:" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("blocked", "said"),
+    [
+        ("patterns: [zeroes]", "unknown pattern zeroes; did you mean zeros?"),
+        ("values: [{wechat_openid: oLiLei0001}]", "wechat_openid needs its appid: appid:value."),
+    ],
+)
+def test_what_would_block_nothing_is_refused(kintsugi: Command, blocked: str, said: str) -> None:
+    kintsugi("workspace", "create", "acme")
+    (kintsugi.config / "acme" / "identity.yaml").write_text(f"blocked:\n  {blocked}\n", encoding="utf-8")
+    done = kintsugi("rules", "check", "-w", "acme")
+    assert (done.returncode, said in done.stderr) == (1, True)
+
+
+def test_a_scoped_value_is_blocked_in_its_scope(kintsugi: Command) -> None:
+    kintsugi("workspace", "create", "acme")
+    (kintsugi.config / "acme" / "identity.yaml").write_text(
+        "blocked: {values: [{wechat_openid: 'wx1:oLiLei0001'}]}", encoding="utf-8"
+    )
+    settings = Settings.load({"KINTSUGI_HOME": str(kintsugi.home), "KINTSUGI_CONFIG": str(kintsugi.config)})
+    named = pa.table({"namespace": ["wechat_openid"] * 2, "scope": ["wx1", "wx2"], "value": ["oLiLei0001"] * 2})
+    blocked, other = ids_of(settings, "acme", named)
+    ruleset = rules.check(settings, "acme").ruleset
+    assert (blocked in ruleset, other in ruleset) == (True, False)
+
+
+def test_a_row_without_the_scope_it_needs_is_no_identifier(kintsugi: Command) -> None:
+    kintsugi("workspace", "create", "acme")
+    settings = Settings.load({"KINTSUGI_HOME": str(kintsugi.home), "KINTSUGI_CONFIG": str(kintsugi.config)})
+    rows = pa.table({"namespace": ["wechat_openid"] * 2, "scope": [None, ""], "value": ["oLiLei0001"] * 2})
+    assert ids_of(settings, "acme", rows) == ["", ""]
+
+
+def test_a_segment_that_would_not_be_read_is_refused(kintsugi: Command) -> None:
+    kintsugi("workspace", "create", "acme")
+    folder = kintsugi.config / "acme" / "segments"
+    folder.mkdir()
+    (folder / "hot.yml").write_text('name: hot\nwhen: "behaviour_score >= 60"\n', encoding="utf-8")
+    done = kintsugi("rules", "check", "-w", "acme")
+    assert (done.returncode, "rename it to hot.yaml" in done.stderr) == (1, True)
+
+
+def test_without_rules_in_force_the_advice_is_to_apply_them(kintsugi: Command) -> None:
+    kintsugi("workspace", "create", "acme")
+    settings = Settings.load({"KINTSUGI_HOME": str(kintsugi.home), "KINTSUGI_CONFIG": str(kintsugi.config)})
+    (nothing,), (others,) = differences(settings, "acme", ""), differences(settings, "acme", "g0")
+    assert "`kintsugi rules apply -w acme`" in nothing
+    assert "`kintsugi rules preview -w acme`" in others
+
+
+def test_a_file_that_is_not_there_is_named_without_numbers(kintsugi: Command) -> None:
+    kintsugi("workspace", "create", "acme")
+    done = kintsugi("ingest", "nowhere.ndjson", "-w", "acme")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1, "kintsugi: nowhere.ndjson: No such file or directory",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("day", ["x", "2026-02-30"])
+def test_a_day_that_is_none_is_not_understood(kintsugi: Command, day: str) -> None:
+    assert kintsugi("digest", "-w", "acme", "--date", day).returncode == 2
 
 
 def test_the_same_rules_are_the_same_generation(kintsugi: Command) -> None:
