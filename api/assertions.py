@@ -84,7 +84,9 @@ class Sayings:
         Raises Problem `unknown_stage`, `bad_request`, `ts_out_of_range`.
         """
         if not EARLIEST <= at <= LATEST:
-            raise Problem("ts_out_of_range", "It was said between 1970 and 2099.")
+            raise Problem("ts_out_of_range", "It was said between 1970 and 2099.", "/said_at")
+        if on and not 1970 <= on.year <= 2099:
+            raise Problem("ts_out_of_range", "It holds from a day between 1970 and 2099 on.", "/on")
         said = said_value(what, value, self._stages)
         day = (on or datetime.fromtimestamp(at / 1e6, self.time_zone).date()).isoformat()
         fields = (self._name, identifier, what, said, str(at), day)
@@ -109,9 +111,7 @@ def install(
         try:
             record = Sayings(store, secrets).record(identifier, body.what, body.value, word, at, body.on)
         except Problem as problem:
-            raise Problem(
-                problem.code, problem.detail, "/said_at" if problem.code == "ts_out_of_range" else "/value"
-            ) from None
+            raise Problem(problem.code, problem.detail, problem.pointer or "/value") from None
         return record, describer.identifiers([identifier])[identifier]
 
     @app.post("/v1/assertions", summary="Say a status, a tag or an outcome", status_code=202)

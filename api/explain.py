@@ -115,11 +115,11 @@ class Explainer:
 
     def as_known(self, identifier: str, on: date, time_zone: str) -> AsKnownAnswer:
         """Who the identifier was on a day. Raises Problem `bad_request` for a day after the date in force."""
-        end = datetime.combine(on + timedelta(1), time(), ZoneInfo(time_zone))
         now = basis(self._store, self._workspace)
         day = days_of(on.isoformat())
         if day > now.date:
             raise Problem("bad_request", f"The date in force is {day_of(now.date)}.", "/on")
+        end = datetime.combine(on + timedelta(1), time(), ZoneInfo(time_zone))
         known_before = int(end.timestamp()) * 1_000_000
         past = basis(self._store, self._workspace, date=day, known_before=known_before)
         region = Region(self._store, past)

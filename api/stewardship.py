@@ -123,6 +123,8 @@ class Steward:
         region.take([profile])
         members = _members(region.assignment(), profile)
         given = [i for group in groups for i in group]
+        if not all(groups):
+            raise Problem("bad_request", "A group is empty.", "/groups")
         if len(set(given)) < len(given):
             raise Problem("bad_request", "An identifier stands in two groups.", "/groups")
         if not set(given) <= set(members):

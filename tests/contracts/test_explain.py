@@ -157,6 +157,8 @@ def test_who_it_was_is_told_by_what_was_known_then(people: People) -> None:
     assert known(bella, "2026-11-12")["state"] == "unknown"
     late = people.read.get(f"/v1/profiles/{bella}/as-known", params={"on": "2026-12-01"})
     assert late.status_code == 422
+    never = people.read.get(f"/v1/profiles/{bella}/as-known", params={"on": "9999-12-31"})
+    assert never.status_code == 422
     sql = (
         "SELECT uniqExact(a, b) FROM kintsugi.links_as_known(tenant = {w:String}, known_before = {k:String})"
     )

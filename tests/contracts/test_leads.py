@@ -144,6 +144,8 @@ def test_a_word_holds_from_its_day_on(leads: Leads) -> None:
         ({"what": "tag", "value": "x", "identifier": {"namespace": "fax", "value": "1"}}, "unknown_namespace", ""),
         ({"what": "tag", "value": "x", "identifier": {"identifier_id": "0" * 32}}, "unknown_profile", ""),
         ({"what": "tag", "value": "x", "said_at": "1950-01-01T00:00:00Z"}, "ts_out_of_range", "1970"),
+        ({"what": "tag", "value": "x", "on": "9999-12-31"}, "ts_out_of_range", "2099"),
+        ({"what": "tag", "value": "x", "on": "0001-01-01"}, "ts_out_of_range", "1970"),
         ({"what": "tag", "value": "x", "reason": ""}, "bad_request", "at least 1 character"),
     ],
 )  # fmt: skip

@@ -138,6 +138,8 @@ def test_a_profile_is_split_between_groups_or_from_the_rest(people: People) -> N
     other = people.id("user_id", "carl")
     wrong = {"groups": [[{"identifier_id": anna}], [{"identifier_id": other}]], **WORD}
     assert people.steward.post(path, json=wrong).json()["pointer"] == "/groups"
+    empty = people.steward.post(path, json={"groups": [[]], **WORD}).json()
+    assert (empty["pointer"], empty["detail"]) == ("/groups", "A group is empty.")
 
 
 def test_a_candidate_of_the_queue_merges_with_one_call(people: People) -> None:
