@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
+from sqlglot.errors import ParseError, SqlglotError
 
 from schemas.condition_columns import EVENT_COLUMNS, PROFILE_COLUMNS, ConditionColumn, Level, columns_before
 from schemas.errors import Problem
@@ -111,7 +111,7 @@ def _parse(text: str) -> Any:
         _check_nesting(token.text for token in tokens if not token.token_type.name.endswith("STRING"))
         return sqlglot.parse_one(text, read="clickhouse")
     except SqlglotError as error:
-        raise _refused(_plain(str(error))) from error
+        raise _refused(_unreadable(error)) from error
     except RecursionError as error:
         raise _refused("nested too deeply") from error
     except UnicodeEncodeError as error:
@@ -371,9 +371,17 @@ def _article(kind: str) -> str:
     return {"texts": "a list", "boolean": "true or false"}.get(kind, f"a {kind}")
 
 
-def _plain(message: str) -> str:
-    """First line of a parser's message, without terminal colours."""
-    return re.sub(r"\x1b\[\d*m", "", message).splitlines()[0].strip()
+def _unreadable(error: SqlglotError) -> str:
+    """What is wrong with a text that is no expression, in words of the text and not of the parser."""
+    if not isinstance(error, ParseError) or not error.errors:
+        return "this cannot be read; is a quote not closed?"
+    told = error.errors[0]
+    place = f"{told['highlight']} at character {told['col']}"
+    if told["description"].startswith("Expecting "):
+        return f"{told['description'].removeprefix('Expecting ')} is missing behind {place}"
+    if told["description"].startswith("Required "):
+        return f"something is missing behind {place}"
+    return f"{place} is not understood here"
 
 
 def _refused(detail: str) -> Problem:

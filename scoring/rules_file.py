@@ -101,8 +101,8 @@ class Place:
     def thousandths(self, most: int) -> int:
         """A decimal number with at most three decimals, times 1000; at most `most` either way."""
         written = self.text()
-        if re.fullmatch(r"[+-]?\d{1,9}(\.\d{1,3})?", written) is None:
-            self.refuse(f"{written} is not a number with at most three decimals")
+        if len(written) > 40 or re.fullmatch(r"[+-]?\d+(\.\d{1,3})?", written, re.ASCII) is None:
+            self.refuse(f"{written[:40]} is not a number with at most three decimals")
         value = int(Decimal(written) * 1000)
         if abs(value) > most:
             self.refuse(f"{written} is beyond {most // 1000}")

@@ -63,6 +63,21 @@ def test_a_refusal_says_what_to_write(text: str, hint: str) -> None:
         event_condition(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("event = 'a' AND (", "something is missing behind ( at character 17"),
+        ("(event = 'a'", ") is missing behind 'a' at character 12"),
+        ("event = 'a' 1 1", "1 at character 13 is not understood here"),
+        ("event = 'a", "is a quote not closed?"),
+    ],
+)
+def test_what_cannot_be_read_is_told_by_its_own_words(text: str, said: str) -> None:
+    with pytest.raises(Problem) as caught:
+        event_condition(text)
+    assert said in caught.value.detail
+
+
 def test_a_condition_refers_only_to_what_is_worked_out_before_it() -> None:
     text = "behaviour_score >= 60 AND stage = 'mql'"
     assert profile_condition(text, "tags").sql

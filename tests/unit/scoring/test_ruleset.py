@@ -105,6 +105,7 @@ REFUSED = [
     (RULE.replace("points: 1, X", "points: 1e3"), "3:35", "three decimals"),
     (RULE.replace("points: 1, X", "points: .inf"), "3:35", "three decimals"),
     (RULE.replace("points: 1, X", "points: 100001"), "3:35", "beyond 100000"),
+    (RULE.replace("points: 1, X", "points: 99999999999999"), "3:35", "beyond 100000"),
     (RULE.replace("name: a", "name: A b").replace(", X", ""), "3:14", "not a name"),
     (RULE.replace("name: a", "name: '*'").replace(", X", ""), "3:14", "not a name"),
     (RULE.replace("name: a", "name: inactivity").replace(", X", ""), "3:14", "silence"),
