@@ -19,6 +19,7 @@ from api.guard import needs
 from api.identifiers import Secrets, SecretsOf
 from api.keys import Access, AccessKeys
 from api.overrides import Author, Reason
+from api.problems import may
 from api.stewardship import Appender, Word, append, now_us
 from schemas.errors import Problem
 from schemas.ids import keyed_id
@@ -114,7 +115,12 @@ def install(
             raise Problem(problem.code, problem.detail, problem.pointer or "/value") from None
         return record, describer.identifiers([identifier])[identifier]
 
-    @app.post("/v1/assertions", summary="Say a status, a tag or an outcome", status_code=202)
+    @app.post(
+        "/v1/assertions",
+        summary="Say a status, a tag or an outcome",
+        status_code=202,
+        responses=may(400, 404, 413, 429),
+    )
     async def say(body: AssertionRequest, access: stewards) -> AssertionAnswer:
         """What sales or the CRM know of a lead. It shows in profiles about a second later, and in `changes`."""
         record, identifier = await asyncio.to_thread(prepared, body, access)

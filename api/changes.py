@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from api.guard import needs
 from api.keys import Access, AccessKeys
+from api.problems import may
 from schemas.errors import Problem
 from store.client import Store
 
@@ -71,7 +72,7 @@ def install(app: FastAPI, store: Store, keys: AccessKeys) -> None:
     """Add the endpoint of followers; it needs the scope `read`."""
     reads = Annotated[Access, Depends(needs(keys, "read"))]
 
-    @app.get("/v1/changes", summary="Follow stages, segments and tags")
+    @app.get("/v1/changes", summary="Follow stages, segments and tags", responses=may())
     def changes(
         access: reads,
         after: Annotated[str, Query(max_length=48, description="Cursor; empty: from the beginning")] = "",

@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict, cast
 from zoneinfo import ZoneInfo
 
 import networkx as nx
-from fastapi import Depends, FastAPI, Query
+from fastapi import Depends, FastAPI, Path, Query
 
 from api.evidence import Describer, day_of
 from api.explained import (
@@ -29,6 +29,7 @@ from api.explained import (
 from api.guard import checked_id, needs
 from api.identifiers import SecretsOf
 from api.keys import Access, AccessKeys
+from api.problems import may
 from identity import explain
 from identity.clusters import Assignment
 from identity.evidence import Pair
@@ -214,36 +215,38 @@ def install(app: FastAPI, store: Store, keys: AccessKeys, secrets_of: SecretsOf)
         a, b = Describer(store, access.workspace).ids(secrets_of(access.workspace), refs)
         return Explainer(store, access.workspace), a, b
 
-    @app.post("/v1/explain/why", summary="Why are they one person?")
+    @app.post("/v1/explain/why", summary="Why are they one person?", responses=may(400, 404, 413))
     def why(body: PairRequest, access: reads) -> WhyAnswer:
         """The shortest path of accepted evidence from one identifier to the other."""
         explainer, a, b = pair(body, access)
         return explainer.why(a, b)
 
-    @app.post("/v1/explain/why-not", summary="Why are they not one person?")
+    @app.post("/v1/explain/why-not", summary="Why are they not one person?", responses=may(400, 404, 413))
     def why_not(body: PairRequest, access: reads) -> WhyNotAnswer:
         """What keeps two identifiers apart: a limit, an override, a shared identifier, or no evidence."""
         explainer, a, b = pair(body, access)
         return explainer.why_not(a, b)
 
-    @app.get("/v1/explain/how", summary="How did the profile come together?")
+    @app.get("/v1/explain/how", summary="How did the profile come together?", responses=may(404))
     def how(profile: profile_id, access: reads) -> HowAnswer:
         """The accepted links in the order of time."""
         return Explainer(store, access.workspace).how(checked_id(profile))
 
-    @app.get("/v1/explain/bridges", summary="What hangs by one link?")
+    @app.get("/v1/explain/bridges", summary="What hangs by one link?", responses=may(404))
     def bridges(profile: profile_id, access: reads) -> BridgesAnswer:
         """Links whose removal splits the profile."""
         return Explainer(store, access.workspace).bridges(checked_id(profile))
 
-    @app.get("/v1/explain/graph", summary="The profile as a graph")
+    @app.get("/v1/explain/graph", summary="The profile as a graph", responses=may(404))
     def graph(profile: profile_id, access: reads) -> GraphAnswer:
         """Nodes and links, fit to be drawn."""
         return Explainer(store, access.workspace).graph(checked_id(profile))
 
-    @app.get("/v1/profiles/{identifier_id}/as-known", summary="Who was it on a day?")
+    @app.get("/v1/profiles/{identifier_id}/as-known", summary="Who was it on a day?", responses=may(404))
     def as_known(
-        identifier_id: str, on: Annotated[date, Query(description="The day")], access: reads
+        identifier_id: Annotated[str, Path(description="Of whom, as lookups and profiles give it")],
+        on: Annotated[date, Query(description="The day")],
+        access: reads,
     ) -> AsKnownAnswer:
         """Who an identifier was on a day, by evidence received and overrides said until its end."""
         time_zone = secrets_of(access.workspace).workspace.time_zone

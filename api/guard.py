@@ -6,12 +6,14 @@ Invariant: an endpoint learns its workspace from the `Access` given here and fro
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.keys import Access, AccessKeys
 from schemas.errors import Problem
 from schemas.ids import ID_LENGTH
+
+ProfileId = Annotated[str, Path(description="profile_id, also one given out before a merge")]
 
 _bearer = HTTPBearer(auto_error=False, description="A key of the workspace (kr_...)")
 

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Query, Response
+from fastapi import Depends, FastAPI, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.answers import Identifier
 from api.evidence import Describer, IdentifierRef
-from api.guard import checked_id, needs
+from api.guard import ProfileId, checked_id, needs
 from api.identifiers import SecretsOf
 from api.keys import Access, AccessKeys
+from api.problems import may
 from api.review import ReviewAnswer, Reviewer
 from api.stewardship import Appender, Effect, ReviewKind, Steward, Word, append
 from schemas.log_record import Override
@@ -210,7 +211,10 @@ def install(
     limits = Annotated[int, Query(ge=1, le=1000, description="Items at most, of each kind")]
 
     @app.post(
-        "/v1/overrides", summary="Say that two identifiers are one person, or never are", status_code=202
+        "/v1/overrides",
+        summary="Say that two identifiers are one person, or never are",
+        status_code=202,
+        responses=may(400, 404, 413, 429),
     )
     async def say(
         body: OverrideRequest, access: stewards, response: Response, preview: previews = False
@@ -224,7 +228,7 @@ def install(
 
         return await office.take(access, preview, make)
 
-    @app.get("/v1/overrides", summary="List overrides")
+    @app.get("/v1/overrides", summary="List overrides", responses=may())
     def listed(
         access: stewards,
         state: Annotated[State | None, Query(description="Only of this state")] = None,
@@ -234,9 +238,14 @@ def install(
         """Overrides ever said, newest first, with author, key, reason and what became of them."""
         return office.listed(access.workspace, state or "", identifier_id, limit)
 
-    @app.delete("/v1/overrides/{override_id}", summary="Withdraw an override", status_code=202)
+    @app.delete(
+        "/v1/overrides/{override_id}",
+        summary="Withdraw an override",
+        status_code=202,
+        responses=may(404, 409, 429),
+    )
     async def withdraw(
-        override_id: str,
+        override_id: Annotated[str, Path(description="As it was answered when it was said, or is listed")],
         access: stewards,
         response: Response,
         author: Annotated[str, Query(min_length=1, max_length=200, description="Who withdraws it")],
@@ -251,9 +260,18 @@ def install(
             lambda steward, _: steward.withdraw(override_id, Word(author, reason, key_id=access.id)),
         )
 
-    @app.post("/v1/profiles/{profile_id}/split", summary="Split a profile", status_code=202)
+    @app.post(
+        "/v1/profiles/{profile_id}/split",
+        summary="Split a profile",
+        status_code=202,
+        responses=may(400, 404, 413, 429),
+    )
     async def split(
-        profile_id: str, body: SplitRequest, access: stewards, response: Response, preview: previews = False
+        profile_id: ProfileId,
+        body: SplitRequest,
+        access: stewards,
+        response: Response,
+        preview: previews = False,
     ) -> StewardAnswer:
         """Never-links that keep the given identifiers apart."""
         response.status_code = 200 if preview else 202
@@ -272,9 +290,18 @@ def install(
 
         return await office.take(access, preview, make)
 
-    @app.post("/v1/profiles/{profile_id}/merge", summary="Merge two profiles", status_code=202)
+    @app.post(
+        "/v1/profiles/{profile_id}/merge",
+        summary="Merge two profiles",
+        status_code=202,
+        responses=may(400, 404, 409, 413, 429),
+    )
     async def merge(
-        profile_id: str, body: MergeRequest, access: stewards, response: Response, preview: previews = False
+        profile_id: ProfileId,
+        body: MergeRequest,
+        access: stewards,
+        response: Response,
+        preview: previews = False,
     ) -> StewardAnswer:
         """The force-links that make two profiles one, as few as it takes; withdraw them to undo it exactly."""
         response.status_code = 200 if preview else 202
@@ -289,7 +316,7 @@ def install(
 
         return await office.take(access, preview, make)
 
-    @app.get("/v1/review", summary="What deserves a look")
+    @app.get("/v1/review", summary="What deserves a look", responses=may())
     def review(
         access: stewards,
         kind: Annotated[ReviewKind | None, Query(description="Only this kind")] = None,

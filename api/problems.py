@@ -5,6 +5,7 @@ Invariant: the body names the stable code, what is wrong and where; never a valu
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -37,6 +38,11 @@ def body_of(problem: Problem, status: int | None = None) -> bytes:
 def answer(problem: Problem, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
     """The problem as a response; of use both inside FastAPI and as a plain ASGI application."""
     return Response(body_of(problem, status), status or problem.status, headers, MEDIA_TYPE)
+
+
+def may(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How an operation behind a key refuses, for the API's description of itself; `statuses` of its own besides."""
+    return {status: {"content": {MEDIA_TYPE: {}}} for status in sorted({401, 403, 422, 503, *statuses})}
 
 
 def install(app: FastAPI) -> None:

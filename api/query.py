@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from api import answers, assertions, changes, explain, masking, overrides, problems, scores
 from api.coalesce import Coalescer
 from api.excluded import ExcludedAnswer, excluded
+from api.guard import ProfileId
 from api.identifiers import Named, SecretsOf, name
 from api.keys import Access, AccessKeys
 from api.metering import BodyCap, Metering
@@ -31,8 +32,10 @@ from store.keyring import KeyGeneration
 _DESCRIPTION = """Golden records of the workspace that your key belongs to.
 
 Send a read key: `Authorization: Bearer kr_...`. Identifiers are masked and sensitive traits hidden unless the
-key has the scope `pii`. Every answer says how fresh it is. Errors are `application/problem+json` with a
-stable `code`."""
+key has the scope `pii`; overrides, splits, merges, the review and assertions need the scope `steward`. An identifier
+in a body is `{"namespace": ..., "scope": ..., "value": ...}`, with a scope where the namespace has one; what explains
+or takes a word also takes `{"identifier_id": ...}`. Every answer says how fresh it is. Errors are
+`application/problem+json` with a stable `code`."""
 _NO_STORE = {"Cache-Control": "no-store"}
 _bearer = HTTPBearer(auto_error=False, description="A read key of the workspace (kr_...)")
 
@@ -152,12 +155,11 @@ def _routes(app: FastAPI, query: Query) -> None:
         return query.keys.access(given.credentials, "read")
 
     reads = Annotated[Access, Depends(reader)]
-    problem: dict[str, Any] = {"content": {problems.MEDIA_TYPE: {}}}
 
     @app.post(
         "/v1/profiles/lookup",
         summary="Look up identifiers",
-        responses={401: problem, 403: problem, 422: problem, 503: problem},
+        responses=problems.may(400, 413),
     )
     async def lookup(body: answers.LookupRequest, access: reads, response: Response) -> answers.LookupAnswer:
         """Profiles of up to 1,000 identifiers in any spelling, in the order asked."""
@@ -170,11 +172,11 @@ def _routes(app: FastAPI, query: Query) -> None:
         responses={
             300: {"model": ExcludedAnswer, "description": "It is shared or blocked: where its events went"},
             307: {"model": answers.ProfileAnswer, "description": "It joined another profile, which is given"},
-            401: problem, 403: problem, 404: problem, 503: problem,
+            **problems.may(404),
         },
     )  # fmt: skip
     async def profile(
-        profile_id: str, access: reads, response: Response
+        profile_id: ProfileId, access: reads, response: Response
     ) -> answers.ProfileAnswer | ExcludedAnswer:
         """The profile with this id.
 
@@ -194,7 +196,7 @@ def _routes(app: FastAPI, query: Query) -> None:
             response.headers["Location"] = f"/v1/profiles/{answer.profile.profile_id}"
         return answer
 
-    @app.get("/health", summary="Is it well?", responses={503: problem})
+    @app.get("/health", summary="Is it well?", responses={503: {"content": {problems.MEDIA_TYPE: {}}}})
     async def health() -> answers.Health:
         """Whether the store answers, and the oldest date in force."""
         return await query.health()

@@ -13,12 +13,13 @@ from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-from fastapi import Depends, FastAPI, Query
+from fastapi import Depends, FastAPI, Path, Query
 from pydantic import BaseModel, Field
 
 from api.answers import Freshness, freshness
-from api.guard import checked_id, needs
+from api.guard import ProfileId, checked_id, needs
 from api.keys import Access, AccessKeys
+from api.problems import may
 from api.profiles import Found, ProfileReader
 from schemas.errors import Problem
 from scoring.behaviour import behaviour
@@ -274,9 +275,9 @@ def install(app: FastAPI, store: Store, keys: AccessKeys) -> None:
     reads = Annotated[Access, Depends(needs(keys, "read"))]
     scores = Scores(store)
 
-    @app.get("/v1/profiles/{profile_id}/score", summary="What is the score made of?")
+    @app.get("/v1/profiles/{profile_id}/score", summary="What is the score made of?", responses=may(404))
     def score(
-        profile_id: str,
+        profile_id: ProfileId,
         access: reads,
         on: Annotated[
             date | None, Query(description="Any day, past or future; the date in force when left out")
@@ -285,9 +286,9 @@ def install(app: FastAPI, store: Store, keys: AccessKeys) -> None:
         """The behaviour score on a day: points by rule, days, caps and decay, and what time changes next."""
         return scores.on(access.workspace, checked_id(profile_id), on)
 
-    @app.get("/v1/segments/{name}/members", summary="Who is in the segment?")
+    @app.get("/v1/segments/{name}/members", summary="Who is in the segment?", responses=may(404))
     def members(
-        name: str,
+        name: Annotated[str, Path(description="Name of a segment of the rules in force")],
         access: reads,
         cursor: Annotated[str, Query(max_length=64, description="`next_cursor` of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=10_000, description="Members of a page")] = 1000,

@@ -37,10 +37,13 @@ class Appender(Protocol):
 
 
 async def append(log: Appender | None, records: Sequence[AnyRecord]) -> None:
-    """Return once the records are durable. Raises Problem `overloaded`, and TimeoutError."""
+    """Return once the records are durable. Raises Problem `overloaded`."""
     if log is None:
         raise Problem("overloaded", "This process has no log to write to.")
-    await asyncio.wait_for(asyncio.wrap_future(log.append(records)), _APPEND_SECONDS)
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(log.append(records)), _APPEND_SECONDS)
+    except TimeoutError:
+        raise Problem("overloaded", "The log did not confirm in time.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ def ids_of(settings: Settings, name: str, table: pa.Table) -> list[str]:
         spec = workspace.namespaces.get(namespace or "")
         form = normalize(spec, str(value), workspace.region) if spec and value is not None else None
         scoped = (scope or "") if spec and spec.scope else ""
-        is_whole = form and (scoped or not spec.scope)
-        ids.append(identifier_id(keys.pepper, namespace, scoped, form) if form and is_whole else "")
+        is_unscoped = spec is not None and spec.scope and not scoped
+        ids.append(identifier_id(keys.pepper, namespace, scoped, form) if form and not is_unscoped else "")
     return ids
 
 

@@ -95,7 +95,8 @@ class _Reader:
                 try:
                     found.append(self._sayings.record(identifier, what, value, word, at))
                 except Problem as problem:
-                    raise Problem(problem.code, problem.detail, what) from None
+                    column = "at" if problem.pointer == "/said_at" else what
+                    raise Problem(problem.code, problem.detail, column) from None
         if not found:
             raise Problem("bad_request", f"The row says nothing: fill {' or '.join(SAYS)}.")
         return found

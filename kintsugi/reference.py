@@ -92,13 +92,29 @@ def commands() -> list[Command]:
 
 
 class Operation:
-    """One operation of an HTTP API."""
+    """One operation of an HTTP API; `schemas` holds what its body may refer to, by name."""
 
-    def __init__(self, route: str, body: dict[str, Any]) -> None:
+    def __init__(self, route: str, body: dict[str, Any], schemas: dict[str, Any]) -> None:
         self.route = route
         self.summary = str(body.get("summary", ""))
         self.meaning = str(body.get("description", "")).strip()
         self.statuses = sorted(body.get("responses", {}))
+        self.parameters = [
+            Entry(
+                each["name"], each.get("description", ""), place=each["in"], needed=_needed(each["required"])
+            )
+            for each in body.get("parameters", ())
+        ]
+        content = body.get("requestBody", {}).get("content", {}).get("application/json", {})
+        taken = schemas.get(content.get("schema", {}).get("$ref", "").rpartition("/")[2], {})
+        self.parameters += [
+            Entry(name, field.get("description", ""), place="body", needed=_needed(name in taken["required"]))
+            for name, field in taken.get("properties", {}).items()
+        ]
+
+
+def _needed(is_needed: bool) -> str:
+    return "needed" if is_needed else ""
 
 
 def openapi() -> dict[str, Any]:
@@ -114,9 +130,10 @@ def openapi() -> dict[str, Any]:
 
 def operations() -> list[Operation]:
     """Every operation of the query API."""
+    told = openapi()
     return [
-        Operation(f"{verb.upper()} {path}", body)
-        for path, verbs in openapi()["paths"].items()
+        Operation(f"{verb.upper()} {path}", body, told["components"]["schemas"])
+        for path, verbs in told["paths"].items()
         for verb, body in verbs.items()
     ]
 
@@ -137,6 +154,8 @@ def _api_page() -> str:
              " The collector takes the paths of Segment's HTTP API: see [events](../contracts.md).\n"]  # fmt: skip
     for each in operations():
         parts.append(f"## `{each.route}`\n\n{each.summary}\n\n{each.meaning}\n")
+        if each.parameters:
+            parts.append(table(each.parameters, ("parameter", "in", "", "meaning")))
         parts.append(f"Answers with {', '.join(each.statuses)}.\n")
     return "\n".join(parts)
 

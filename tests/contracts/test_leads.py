@@ -289,7 +289,7 @@ def test_a_row_that_cannot_be_said_is_kept_with_its_number_and_the_reason(leads:
         ),
         ("user_id,,lin,,,2026-11-19,x", "The row says nothing: fill status or outcome."),
         ("user_id,,lin,won,,yesterday,x", "at: 'yesterday' is no time as 2026-03-06"),
-        ("user_id,,lin,won,,1950-01-01,x", "outcome: It was said between 1970 and 2099."),
+        ("user_id,,lin,won,,1950-01-01,x", "at: It was said between 1970 and 2099."),
         ("user_id,,lin,won,,2026-11-19,x,y", "The row has more fields than the header. (beyond: y)"),
         ("user_id", "value: "),
     ]

@@ -1,15 +1,19 @@
 """Stewards: what a preview says is what happens, what is withdrawn never was, and all of it is on record."""
 
+import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api import stewardship
 from kintsugi.digest import digest
-from schemas.log_record import Override, decode
+from schemas.errors import Problem
+from schemas.log_record import AnyRecord, Override, decode
 from store.client import Store
 from tests.contracts.people import DATE, People, crowd, outlines, track
 from tests.worlds import lines
@@ -240,3 +244,17 @@ def test_the_journal_names_cause_and_evidence_of_each_move(people: People) -> No
     assert {tuple(evidence) for cause, _, evidence, _ in rows if cause == "sharing"} == {(shop,)}
     assert {ruleset for cause, _, _, ruleset in rows if cause == "generation"} == {"g2"}
     assert {ruleset for cause, _, _, ruleset in rows if cause != "generation"} == {"g1"}
+
+
+class Mute:
+    """A log that never confirms."""
+
+    def append(self, records: Sequence[AnyRecord]) -> "Future[None]":
+        return Future()
+
+
+def test_a_log_that_does_not_confirm_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stewardship, "_APPEND_SECONDS", 0.01)
+    with pytest.raises(Problem) as caught:
+        asyncio.run(stewardship.append(Mute(), []))
+    assert caught.value.code == "overloaded"

@@ -55,3 +55,11 @@ def test_every_operation_is_explained() -> None:
     operations = reference.operations()
     assert len(operations) > 10
     assert [each.route for each in operations if len(each.meaning.split()) < 4 or not each.summary] == []
+    unexplained = [f"{o.route} {p.name}" for o in operations for p in o.parameters if not p.meaning]
+    assert unexplained == []
+
+
+def test_every_operation_behind_a_key_says_how_it_refuses() -> None:
+    guarded = [each for each in reference.operations() if each.route.partition(" ")[2].startswith("/v1/")]
+    assert len(guarded) > 10
+    assert [each.route for each in guarded if not {"401", "403", "422", "503"} <= set(each.statuses)] == []

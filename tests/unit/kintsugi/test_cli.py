@@ -181,7 +181,9 @@ def test_a_scoped_value_is_blocked_in_its_scope(kintsugi: Command) -> None:
         "blocked: {values: [{wechat_openid: 'wx1:oLiLei0001'}]}", encoding="utf-8"
     )
     settings = Settings.load({"KINTSUGI_HOME": str(kintsugi.home), "KINTSUGI_CONFIG": str(kintsugi.config)})
-    named = pa.table({"namespace": ["wechat_openid"] * 2, "scope": ["wx1", "wx2"], "value": ["oLiLei0001"] * 2})
+    named = pa.table(
+        {"namespace": ["wechat_openid"] * 2, "scope": ["wx1", "wx2"], "value": ["oLiLei0001"] * 2}
+    )
     blocked, other = ids_of(settings, "acme", named)
     ruleset = rules.check(settings, "acme").ruleset
     assert (blocked in ruleset, other in ruleset) == (True, False)
