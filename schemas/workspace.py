@@ -17,7 +17,7 @@ import yaml
 
 from schemas.errors import Problem
 
-FORMS = ("exact", "lower", "phone", "email")
+FORMS = ("exact", "lower", "phone", "email", "provider_email")
 """How the values of a namespace are normalized, see `identity.normalize`."""
 CHANNEL_PARTS = ("campaign", "properties")
 """Parts of an event that a channel rule may look at."""

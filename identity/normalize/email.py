@@ -1,8 +1,8 @@
 """Email addresses: lower case, domain in ASCII (IDNA), nothing that only looks like another address.
 
-Dots and plus tags stay, since only some providers ignore them. References: RFC 5321, 6531; UTS 39 for mixed
-scripts: an address whose letters come from two scripts, or that case mapping or compatibility folding would
-turn into ASCII, is no identifier, for it could take over the account of another.
+Dots and plus tags stay, since only some providers ignore them; `provider_email` drops them for those. References:
+RFC 5321, 6531; UTS 39 for mixed scripts: an address whose letters come from two scripts, or that case mapping or
+compatibility folding would turn into ASCII, is no identifier, for it could take over the account of another.
 """
 
 import re
@@ -12,6 +12,9 @@ _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20,
 _LOCAL = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TOP = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
+
+_IGNORES_DOTS = frozenset({"gmail.com", "googlemail.com"})
+_IGNORES_TAGS = frozenset({"gmail.com", "outlook.com", "hotmail.com", "live.com", "icloud.com", "me.com"})
 
 
 def email(value: str) -> str | None:
@@ -34,6 +37,21 @@ def email(value: str) -> str | None:
     if not at or ascii_domain is None or len(local.encode()) > 64 or not _LOCAL.fullmatch(local):
         return None
     return None if _mixes_scripts(local) else f"{local}@{ascii_domain}"
+
+
+def provider_email(value: str) -> str | None:
+    """`email` without what the provider of the mailbox ignores, where that is documented.
+
+    >>> provider_email("Zhang.San+shop@GoogleMail.com"), provider_email("zhang.san+shop@acme.cn")
+    ('zhangsan@gmail.com', 'zhang.san+shop@acme.cn')
+    """
+    form = email(value)
+    local, _, domain = (form or "").rpartition("@")
+    if domain in _IGNORES_DOTS:
+        local, domain = local.replace(".", ""), "gmail.com"
+    if domain in _IGNORES_TAGS:
+        local = local.partition("+")[0]
+    return f"{local}@{domain}" if local else form
 
 
 def _becomes_ascii(char: str) -> bool:

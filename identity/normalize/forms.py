@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from identity.normalize.email import email
+from identity.normalize.email import email, provider_email
 from identity.normalize.exact import exact, lower
 from identity.normalize.phone import phone
 from schemas.workspace import NamespaceSpec
@@ -24,6 +24,8 @@ def normalize(spec: NamespaceSpec, value: str, region: str) -> str | None:
         form = phone(value, region)
     elif spec.form == "email":
         form = email(value)
+    elif spec.form == "provider_email":
+        form = provider_email(value)
     else:
         form = lower(value) if spec.form == "lower" else exact(value)
     if form is None or len(form) > spec.max_length:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from identity.normalize import normalize
 from identity.normalize.phone import phone
-from schemas.workspace import BUILT_IN, NamespaceSpec
+from schemas.workspace import BUILT_IN, NamespaceSpec, parse_workspace
 
 
 def form(namespace: str, value: str, region: str = "CN") -> str | None:
@@ -47,6 +47,24 @@ def form(namespace: str, value: str, region: str = "CN") -> str | None:
 )
 def test_a_phone_number_has_one_form(written: Any, region: Any, expected: Any) -> None:
     assert form("phone", written, region) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "plain", "folded"),
+    [
+        ("Li.Lei+shop@Gmail.com", "li.lei+shop@gmail.com", "lilei@gmail.com"),
+        ("lilei@googlemail.com", "lilei@googlemail.com", "lilei@gmail.com"),
+        ("li.lei+shop@outlook.com", "li.lei+shop@outlook.com", "li.lei@outlook.com"),
+        ("li.lei+shop@acme.cn", "li.lei+shop@acme.cn", "li.lei+shop@acme.cn"),
+        ("+shop@gmail.com", "+shop@gmail.com", "+shop@gmail.com"),
+        ("li.lei@gmail", None, None),
+    ],
+)
+def test_what_a_provider_ignores_counts_unless_it_is_switched_on(
+    written: str, plain: str | None, folded: str | None
+) -> None:
+    switched = parse_workspace("demo", "namespaces: {email: {form: provider_email}}").namespaces["email"]
+    assert (form("email", written), normalize(switched, written, "CN")) == (plain, folded)
 
 
 @given(st.from_regex(r"1[3-9][0-9]{9}", fullmatch=True))
