@@ -84,14 +84,23 @@ def _output(output: Any) -> str:
 
 
 def main() -> None:
-    """Render all, or those named on the command line."""
+    """Render all, or those named on the command line; exit status 1 when one of them stopped."""
+    from nbclient.exceptions import CellExecutionError
+
+    stopped = False
     target = CHECKOUT / "build" / "notebooks"
     target.mkdir(parents=True, exist_ok=True)
     for path in names():
         if not sys.argv[1:] or path.stem in sys.argv[1:]:
             written = target / f"{path.stem}.html"
-            written.write_text(html(executed(path, {})), encoding="utf-8")
-            print(written)
+            try:
+                written.write_text(html(executed(path, {})), encoding="utf-8")
+            except CellExecutionError as error:
+                stopped = True
+                print(f"{path.stem} stopped: {error.ename}: {error.evalue}", file=sys.stderr)
+            else:
+                print(written)
+    sys.exit(stopped)
 
 
 if __name__ == "__main__":
