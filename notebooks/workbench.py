@@ -19,8 +19,8 @@ from schemas.errors import Problem
 from schemas.log_record import Override
 from store.client import Store, connect
 
-WORKSPACE = os.environ.get("KINTSUGI_WORKSPACE", "demo")
 _settings = Settings.load(os.environ)
+WORKSPACE = _settings.workspace
 _said = (
     Endpoints("elsewhere", ProcessEntry(0, "", "stopped"), store=_settings.store_url)
     if _settings.store_url
