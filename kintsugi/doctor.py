@@ -45,9 +45,11 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _folder(settings)
     if not missing:
         yield _java(settings)
+    promised: set[int] = set()
     for name in ("collector", "api", "store", "flink"):
         wanted = getattr(settings, f"{name}_port")
-        found = free_port(wanted)
+        found = free_port(wanted, promised)
+        promised.add(found)
         yield Finding(True, f"port {found} for {name}" + ("" if found == wanted else f" ({wanted} is taken)"))
     if settings.log == "kafka":
         yield _jars()

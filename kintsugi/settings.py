@@ -55,6 +55,7 @@ SETTINGS = (
     Setting("KINTSUGI_JOBMANAGER_HEAP_MB", "320", "Heap of the JobManager, MiB."),
     Setting("KINTSUGI_TASKMANAGER_HEAP_MB", "512", "Heap of the TaskManager, MiB."),
     Setting("KINTSUGI_MANAGED_MB", "200", "Memory of the TaskManager for RocksDB, MiB."),
+    Setting("KINTSUGI_CACHE", "", "Folder for jars that are downloaded; empty: .cache/kintsugi of the user."),
     Setting("KINTSUGI_WORKSPACE", "demo", "Whom the notebooks look at: name of a workspace."),
 )  # fmt: skip
 
@@ -88,6 +89,7 @@ class Settings:
     jobmanager_heap_mb: int
     taskmanager_heap_mb: int
     managed_mb: int
+    cache: str
     workspace: str
 
     @classmethod

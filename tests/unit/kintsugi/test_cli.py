@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -261,6 +262,13 @@ def test_doctor_says_a_remedy_for_what_fails(kintsugi: Command) -> None:
     assert done.returncode == 1
     assert "FAIL  java" in done.stdout
     assert "KINTSUGI_JAVA_HOME" in done.stdout
+
+
+def test_doctor_promises_a_port_once(kintsugi: Command) -> None:
+    names = ("COLLECTOR", "API", "STORE", "FLINK")
+    done = kintsugi("doctor", **{f"KINTSUGI_{name}_PORT": "28650" for name in names})
+    ports = re.findall(r"port (\d+) for", done.stdout)
+    assert len(ports) == len(set(ports)) == len(names)
 
 
 def test_status_shows_the_last_exception_and_what_differs(tmp_path: Path) -> None:
