@@ -22,9 +22,10 @@ from api.overrides import Author, Reason
 from api.problems import may
 from api.stewardship import Appender, Word, append, now_us
 from schemas.errors import Problem
+from schemas.events import AHEAD
 from schemas.ids import keyed_id
 from schemas.log_record import Assertion, What
-from schemas.times import EARLIEST, LATEST, parse_time
+from schemas.times import EARLIEST, parse_time
 from scoring.profile_rules import Stages, said_value, stages_from
 from store.client import Store
 
@@ -84,8 +85,8 @@ class Sayings:
 
         Raises Problem `unknown_stage`, `bad_request`, `ts_out_of_range`.
         """
-        if not EARLIEST <= at <= LATEST:
-            raise Problem("ts_out_of_range", "It was said between 1970 and 2099.", "/said_at")
+        if not EARLIEST <= at <= now_us() + AHEAD:  # a word from the future would beat every word until then
+            raise Problem("ts_out_of_range", "It was said between 1970 and now.", "/said_at")
         if on and not 1970 <= on.year <= 2099:
             raise Problem("ts_out_of_range", "It holds from a day between 1970 and 2099 on.", "/on")
         said = said_value(what, value, self._stages)

@@ -144,6 +144,7 @@ def test_a_word_holds_from_its_day_on(leads: Leads) -> None:
         ({"what": "tag", "value": "x", "identifier": {"namespace": "fax", "value": "1"}}, "unknown_namespace", ""),
         ({"what": "tag", "value": "x", "identifier": {"identifier_id": "0" * 32}}, "unknown_profile", ""),
         ({"what": "tag", "value": "x", "said_at": "1950-01-01T00:00:00Z"}, "ts_out_of_range", "1970"),
+        ({"what": "tag", "value": "x", "said_at": "2098-01-01T00:00:00Z"}, "ts_out_of_range", "now"),
         ({"what": "tag", "value": "x", "on": "9999-12-31"}, "ts_out_of_range", "2099"),
         ({"what": "tag", "value": "x", "on": "0001-01-01"}, "ts_out_of_range", "1970"),
         ({"what": "tag", "value": "x", "reason": ""}, "bad_request", "at least 1 character"),
@@ -289,7 +290,7 @@ def test_a_row_that_cannot_be_said_is_kept_with_its_number_and_the_reason(leads:
         ),
         ("user_id,,lin,,,2026-11-19,x", "The row says nothing: fill status or outcome."),
         ("user_id,,lin,won,,yesterday,x", "at: 'yesterday' is no time as 2026-03-06"),
-        ("user_id,,lin,won,,1950-01-01,x", "at: It was said between 1970 and 2099."),
+        ("user_id,,lin,won,,1950-01-01,x", "at: It was said between 1970 and now."),
         ("user_id,,lin,won,,2026-11-19,x,y", "The row has more fields than the header. (beyond: y)"),
         ("user_id", "value: "),
     ]
