@@ -10,8 +10,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
+
+import msgspec
 
 from scoring.bounds import UNBOUNDED, Bounds
 from scoring.decay import decayed_total
@@ -30,11 +32,8 @@ WHERE workspace = {w:String} AND generation = {g:String}"""
 _MAP = """
 SELECT identifier_id, profile_id, state FROM kintsugi_store.identity_map FINAL
 WHERE workspace = {w:String} AND generation = {g:String} AND identifier_id IN {ids:Array(String)}"""
-_ROWS = """
-SELECT profile_id, members, traits, sealed_traits, points, decaying.rule AS rules, decaying.day AS days,
-    decaying.amount AS amounts, identity_points, identity_grade, robot, stage, tags, segments, first_channel,
-    last_channel, owner, first_seen_at, last_seen_at, event_count, next_change_on, version
-FROM kintsugi_store.profile_rows FINAL
+_RECORDS = """
+SELECT profile_id, version, record FROM kintsugi_store.profile_rows FINAL
 WHERE workspace = {w:String} AND generation = {g:String} AND profile_id IN {ids:Array(String)}
     AND is_tombstone = 0"""
 _IDENTIFIERS = """
@@ -44,6 +43,7 @@ WHERE workspace = {w:String} AND identifier_id IN {ids:Array(String)}"""
 
 
 State = Literal["member", "shared", "blocked", "unknown"]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,38 @@ class Identifier:
     scope: str
     mask: str
     sealed: str
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """The column `record` of profile_rows, field by field: a row as it is stored, points in thousandths.
+
+    Times are µs and days are days since 1970.
+    """
+
+    members: list[str]
+    held: list[tuple[str, str, str, str, str]]
+    """Identifiers; of rows that are older than the column there are none, and theirs are asked for."""
+    traits: dict[str, str]
+    sealed_traits: dict[str, str]
+    points: dict[str, int]
+    decaying: list[tuple[str, int, int]]
+    """(rule, day, amount)"""
+    identity_points: dict[str, int]
+    identity_grade: str
+    robot: str
+    stage: str
+    tags: list[str]
+    segments: list[str]
+    first_channel: str
+    last_channel: str
+    owner: str
+    first_seen_at: int
+    last_seen_at: int
+    event_count: int
+    next_change_on: int | None
+
+
+_decoder = msgspec.json.Decoder(Record, strict=False)  # some servers put 64-bit integers between quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +138,10 @@ class Found:
     profile: ProfileRow | None = None
 
 
+_Row = tuple[int, Record]
+"""Version and record of a row."""
+
+
 class ProfileReader:
     """Reads profiles. Thread-safe; every method blocks and raises StoreUnavailable or StoreRefused."""
 
@@ -130,8 +166,9 @@ class ProfileReader:
     def find(self, workspace: str, ids: Iterable[str], *, are_profiles: bool = False) -> dict[str, Found]:
         """What each identifier_id leads to; a profile_id is one, also that of a profile that was merged away.
 
-        Three statements, whatever the number of ids; one more round where a merge fell between them. With
-        `are_profiles` the records are looked for first, and where all are there two statements suffice.
+        Two statements, whatever the number of ids, and a third where an id or a member is known to neither; one more
+        round where a merge fell between them. With `are_profiles` the records are looked for first, and where all
+        are there one statement suffices.
         """
         ids = list(ids)
         in_force = self.in_force(workspace)
@@ -142,9 +179,11 @@ class ProfileReader:
         if missing:
             again, more = self._resolve(workspace, in_force, missing)
             mapped, rows = mapped | again, rows | more
-        wanted = {member for row in rows.values() for member in row["members"]}.union(ids)
-        known = self._identifiers(workspace, sorted(wanted))
-        profiles = {key: _profile(row, known, in_force) for key, row in rows.items()}
+        known = {held[0]: Identifier(*held) for _, record in rows.values() for held in record.held}
+        members = {member for _, record in rows.values() for member in record.members}
+        strangers = members.union(i for i in ids if i not in mapped and i not in rows) - known.keys()
+        known |= self._identifiers(workspace, sorted(strangers))
+        profiles = {key: _profile(key, *row, known, in_force) for key, row in rows.items()}
         found = {}
         for i in ids:
             own: tuple[str, State] = (i, "member")
@@ -172,8 +211,8 @@ class ProfileReader:
 
     def _resolve(
         self, workspace: str, in_force: InForce, ids: list[str]
-    ) -> tuple[dict[str, tuple[str, State]], dict[str, dict[str, Any]]]:
-        """(identifier_id -> (profile_id, state)), (profile_id -> row of the table)."""
+    ) -> tuple[dict[str, tuple[str, State]], dict[str, _Row]]:
+        """(identifier_id -> (profile_id, state)), (profile_id -> its row)."""
         if not ids:
             return {}, {}
         answers = self._store.query_rows(_MAP, {"w": workspace, "g": in_force.generation, "ids": ids})
@@ -181,40 +220,48 @@ class ProfileReader:
         targets = sorted({mapped[i][0] if i in mapped else i for i in ids})
         return mapped, self._rows(workspace, in_force, targets)
 
-    def _rows(self, workspace: str, in_force: InForce, profile_ids: list[str]) -> dict[str, dict[str, Any]]:
+    def _rows(self, workspace: str, in_force: InForce, profile_ids: list[str]) -> dict[str, _Row]:
         bound = {"w": workspace, "g": in_force.generation, "ids": profile_ids}
-        return {row["profile_id"]: row for row in self._store.query_arrow(_ROWS, bound).to_pylist()}
+        found = self._store.query_rows(_RECORDS, bound)
+        return {profile_id: (version, _decoder.decode(record)) for profile_id, version, record in found}
 
     def _identifiers(self, workspace: str, ids: list[str]) -> dict[str, Identifier]:
-        rows = self._store.query_rows(_IDENTIFIERS, {"w": workspace, "ids": ids})
+        rows = self._store.query_rows(_IDENTIFIERS, {"w": workspace, "ids": ids}) if ids else []
         return {row[0]: Identifier(*row) for row in rows}
 
 
-def _profile(row: dict[str, Any], known: Mapping[str, Identifier], in_force: InForce) -> ProfileRow:
-    identifiers = [known[member] for member in row["members"] if member in known]
-    points = dict(row["points"]) | half_life_points(row, in_force)
+def _profile(
+    profile_id: str, version: int, record: Record, known: Mapping[str, Identifier], in_force: InForce
+) -> ProfileRow:
+    identifiers = [known[member] for member in record.members if member in known]
+    points = record.points | _half_life_points(record, in_force)
     return ProfileRow(
-        profile_id=row["profile_id"],
+        profile_id=profile_id,
         identifiers=tuple(sorted(identifiers, key=lambda i: (i.namespace, i.scope, i.identifier_id))),
-        traits=dict(row["traits"]),
-        sealed_traits=dict(row["sealed_traits"]),
         behaviour_points=points | in_force.bounds.line(sum(points.values())),
-        identity_points=dict(row["identity_points"]),
-        **{name: row[name] for name in _AS_STORED},
+        first_seen_at=_EPOCH + timedelta(microseconds=record.first_seen_at),
+        last_seen_at=_EPOCH + timedelta(microseconds=record.last_seen_at),
+        next_change_on=None if record.next_change_on is None else _day(record.next_change_on),
+        version=version,
+        **{name: getattr(record, name) for name in _AS_STORED},
     )
 
 
 _AS_STORED = (
-    "identity_grade", "robot", "stage", "tags", "segments", "first_channel", "last_channel", "owner", "first_seen_at",
-    "last_seen_at", "event_count", "next_change_on", "version",
+    "traits", "sealed_traits", "identity_points", "identity_grade", "robot", "stage", "tags", "segments",
+    "first_channel", "last_channel", "owner", "event_count",
 )  # fmt: skip
 
 
-def half_life_points(row: Mapping[str, Any], in_force: InForce) -> dict[str, int]:
+def _half_life_points(record: Record, in_force: InForce) -> dict[str, int]:
     """Points by half-life rule in thousandths on the date in force; parts of later days do not count yet."""
     parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for rule, day, amount in zip(row["rules"], row["days"], row["amounts"], strict=True):
+    for rule, day, amount in record.decaying:
         assert in_force.as_of is not None
-        age = (in_force.as_of - day).days
+        age = (in_force.as_of - _day(day)).days
         parts[rule].extend([(amount, age)] if age >= 0 else [])
     return {rule: decayed_total(of_rule, in_force.weights.get(rule, ())) for rule, of_rule in parts.items()}
+
+
+def _day(number: int) -> date:
+    return _EPOCH.date() + timedelta(number)

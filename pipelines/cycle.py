@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from pipelines.columns import mask_column
+from pipelines.columns import mask_column, offsets_of
 from pipelines.generations import Ruleset
 from pipelines.moments import Held, Judge, Moments, held_of
+from schemas.arrow import HELD
 from scoring.events import Events, Int64s, Seen, events_of, starts_of
 from scoring.facts import (
     assertions_select,
@@ -101,14 +102,19 @@ class Cycle:
         return sorted(told, key=lambda said: (said.day, said.at, said.id))
 
     @cached_property
-    def _identifiers(self) -> tuple[Int64s, list[str], list[str]]:
-        """Row of `touched`, namespace and mask of each identifier."""
+    def _known(self) -> tuple[Int64s, pa.Table]:
+        """Row of `touched` of each identifier, ascending, and what it is."""
         found = self._query(held_select(self.workspace))
         member = found["member"].to_numpy().astype(np.int64)
         order = np.argsort(member, kind="stable")
         first = order[starts_of(member[order])]
-        names, masks = (found[name].combine_chunks().take(pa.array(first)) for name in ("namespace", "mask"))
-        return member[first], names.to_pylist(), masks.to_pylist()
+        return member[first], found.take(pa.array(first))
+
+    @cached_property
+    def _identifiers(self) -> tuple[Int64s, list[str], list[str]]:
+        """Row of `touched`, namespace and mask of each identifier."""
+        member, known = self._known
+        return member, known["namespace"].to_pylist(), known["mask"].to_pylist()
 
     @cached_property
     def _since(self) -> Int64s:
@@ -123,6 +129,15 @@ class Cycle:
         """Masks by namespace."""
         member, namespace, mask = self._identifiers
         return mask_column(self._owner[member], namespace, mask, self.count)
+
+    @property
+    def shown(self) -> pa.ListArray:
+        """Identifiers as the query API shows them, in the order of members."""
+        member, known = self._known
+        known = known.set_column(0, "identifier_id", self._touched["identifier_id"].take(pa.array(member)))
+        parts = [known[field.name].cast(pa.utf8()).combine_chunks() for field in HELD]
+        offsets = offsets_of(self.count, self._owner[member])
+        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=list(HELD)))
 
     def held(self, what: str, *, today: bool = False) -> Held:
         """`identifiers` (namespaces) or `email_domains` (as the masks show them) and since when they are held.

@@ -141,6 +141,7 @@ class Profiles:
         columns = {
             "members": pa.array(of_each, IDS),
             "identifiers": cycle.masks,
+            "held": cycle.shown,
             **activity_columns(seen),
             **trait_columns(cycle.traits, len(ids), self._date),
             "points": result.points,

@@ -12,6 +12,8 @@ ID = pa.utf8()
 TIME = pa.timestamp("us", "UTC")
 DAY = pa.date32()
 IDS = pa.list_(pa.utf8())
+HELD = pa.struct([(name, pa.utf8()) for name in ("identifier_id", "namespace", "scope", "mask", "sealed")])
+"""An identifier of a profile, as the query API shows it."""
 
 
 def _schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
@@ -122,7 +124,7 @@ PROFILE_ROWS = _schema(
     ("tags", IDS), ("segments", IDS),
     ("first_channel", pa.utf8()), ("last_channel", pa.utf8()), ("owner", pa.utf8()), ("first_seen_at", TIME),
     ("last_seen_at", TIME), ("event_count", pa.uint64()), ("as_of", DAY), ("next_change_on", DAY),
-    ("version", pa.uint64()),
+    ("version", pa.uint64()), ("held", pa.list_(HELD)),
 )  # fmt: skip
 """Golden records."""
 

@@ -55,8 +55,8 @@ FROM (
 
 
 def held_select(workspace: str, touched: str = "touched") -> str:
-    """What touched identifiers are, copies as they are: `member`, `namespace`, `mask`."""
-    return f"""SELECT t.member AS member, i.namespace AS namespace, i.mask AS mask
+    """What touched identifiers are, copies as they are: `member`, `namespace`, `scope`, `mask`, `sealed`."""
+    return f"""SELECT t.member AS member, i.namespace AS namespace, i.scope AS scope, i.mask AS mask, i.sealed AS sealed
 FROM kintsugi_store.identifiers AS i INNER JOIN {touched} AS t ON i.identifier_id = t.identifier_id
 WHERE i.workspace = {quote(workspace)} AND i.identifier_id IN (SELECT identifier_id FROM {touched})"""
 
