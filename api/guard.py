@@ -3,7 +3,7 @@
 Invariant: an endpoint learns its workspace from the `Access` given here and from nothing else.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Path
@@ -18,10 +18,13 @@ ProfileId = Annotated[str, Path(description="profile_id, also one given out befo
 _bearer = HTTPBearer(auto_error=False, description="A key of the workspace (kr_...)")
 
 
-def needs(keys: AccessKeys, scope: str) -> Callable[..., Access]:
-    """A dependency: the access of the caller's key. Raises Problem `unknown_key` or `wrong_scope`."""
+def needs(keys: AccessKeys, scope: str) -> Callable[..., Awaitable[Access]]:
+    """A dependency: the access of the caller's key. Raises Problem `unknown_key` or `wrong_scope`.
 
-    def access(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
+    A coroutine, because a thread for it would cost more than all else that the framework does for a request.
+    """
+
+    async def access(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
         if given is None:
             raise Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
         return keys.access(given.credentials, scope)

@@ -12,13 +12,12 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api import answers, assertions, changes, explain, masking, overrides, problems, scores
 from api.coalesce import Coalescer
 from api.excluded import ExcludedAnswer, excluded
-from api.guard import ProfileId
+from api.guard import ProfileId, needs
 from api.identifiers import Named, SecretsOf, name
 from api.keys import Access, AccessKeys
 from api.metering import BodyCap, Metering
@@ -37,7 +36,6 @@ in a body is `{"namespace": ..., "scope": ..., "value": ...}`, with a scope wher
 or takes a word also takes `{"identifier_id": ...}`. Every answer says how fresh it is. Errors are
 `application/problem+json` with a stable `code`."""
 _NO_STORE = {"Cache-Control": "no-store"}
-_bearer = HTTPBearer(auto_error=False, description="A read key of the workspace (kr_...)")
 
 
 class Query:
@@ -149,12 +147,7 @@ def create_app(store: Store, keys: AccessKeys, home: Path, log: Appender | None 
 
 
 def _routes(app: FastAPI, query: Query) -> None:
-    def reader(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
-        if given is None:
-            raise Problem("unknown_key", "Send a read key: Authorization: Bearer kr_...")
-        return query.keys.access(given.credentials, "read")
-
-    reads = Annotated[Access, Depends(reader)]
+    reads = Annotated[Access, Depends(needs(query.keys, "read"))]
 
     @app.post(
         "/v1/profiles/lookup",
