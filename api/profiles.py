@@ -98,6 +98,11 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     event_count: int
     next_change_on: int | None
 
+    @staticmethod
+    def of(text: str) -> "Record":
+        """The record behind the column's text."""
+        return _decoder.decode(text)
+
 
 _decoder = msgspec.json.Decoder(Record, strict=False)  # some servers put 64-bit integers between quotes
 
@@ -223,7 +228,7 @@ class ProfileReader:
     def _rows(self, workspace: str, in_force: InForce, profile_ids: list[str]) -> dict[str, _Row]:
         bound = {"w": workspace, "g": in_force.generation, "ids": profile_ids}
         return {
-            profile_id: (version, _decoder.decode(record))
+            profile_id: (version, Record.of(record))
             for profile_id, version, is_tombstone, record in _newest(self._store.query_rows(_RECORDS, bound))
             if not is_tombstone
         }
