@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -20,7 +21,8 @@ from scoring.decay import decayed_total
 from store.client import Store
 
 POINTER_SECONDS = 1.0
-"""How long the pointer (generation and date in force) may be remembered."""
+"""How long the pointer (generation and date in force) may be remembered. From half of it on it is read again beside the
+lookups, so that under steady traffic none waits for it."""
 
 _POINTER = """
 SELECT generation, as_of,
@@ -154,18 +156,29 @@ class ProfileReader:
         self._store = store
         self._lock = threading.Lock()
         self._pointers: dict[str, tuple[float, InForce]] = {}
+        self._ahead: dict[str, Future[InForce]] = {}
+        self._threads = ThreadPoolExecutor(1, "pointer")
 
     def in_force(self, workspace: str) -> InForce:
         """Generation and date in force, at most `POINTER_SECONDS` old."""
-        now = time.monotonic()
         with self._lock:
             read_at, known = self._pointers.get(workspace, (float("-inf"), None))
-        if known is not None and now - read_at < POINTER_SECONDS:
-            return known
+            age = time.monotonic() - read_at
+            if known is not None and age < POINTER_SECONDS:
+                ahead = self._ahead.get(workspace)
+                if age > POINTER_SECONDS / 2 and (ahead is None or ahead.done()):
+                    self._ahead[workspace] = self._threads.submit(self._read_pointer, workspace, known)
+                return known
+        return self._read_pointer(workspace, known)
+
+    def _read_pointer(self, workspace: str, known: InForce | None) -> InForce:
+        now = time.monotonic()
         rows = self._store.query_rows(_POINTER, {"w": workspace})
         current = self._pointed(workspace, rows[0], known) if rows else InForce("", None, None)
         with self._lock:
-            self._pointers[workspace] = (now, current)
+            newest, _ = self._pointers.get(workspace, (float("-inf"), None))
+            if now > newest:  # of two reads at once the later counts, whichever ends first
+                self._pointers[workspace] = (now, current)
         return current
 
     def find(self, workspace: str, ids: Iterable[str], *, are_profiles: bool = False) -> dict[str, Found]:
