@@ -34,7 +34,8 @@ _DESCRIPTION = """Golden records of the workspace that your key belongs to.
 Send a read key: `Authorization: Bearer kr_...`. Identifiers are masked and sensitive traits hidden unless the
 key has the scope `pii`; overrides, splits, merges, the review and assertions need the scope `steward`. An identifier
 in a body is `{"namespace": ..., "scope": ..., "value": ...}`, with a scope where the namespace has one; what explains
-or takes a word also takes `{"identifier_id": ...}`. Every answer says how fresh it is. Errors are
+or takes a word also takes `{"identifier_id": ...}`. Every answer says how fresh it is: records are read
+when you ask, ruleset and date in force are at most a second old. Errors are
 `application/problem+json` with a stable `code`."""
 _FEW = 50
 """Identifiers whose ids are made sooner (5 to 10 µs each) than a thread is asked."""

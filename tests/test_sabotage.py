@@ -55,6 +55,11 @@ SABOTAGES = [
         STEPS + "test_a_restore_repairs_what_a_dead_attempt_wrote",
     ),
     Sabotage(
+        "a lookup shows an older version", "api/profiles.py",
+        "sorted(rows, key=lambda row: row[1])", "sorted(rows, key=lambda row: -row[1])",
+        "tests/contracts/test_query_api.py::test_any_spelling_of_any_identifier_finds_the_record",
+    ),
+    Sabotage(
         "caps ignored", "scoring/caps.py",
         "room = np.maximum(cap.most - before, 0)", "room = np.maximum(cap.most - 0 * before, 0)",
         STEPS + "test_caps_hold_over_all_identifiers_of_a_profile",
