@@ -3,6 +3,7 @@
 Invariant: labels are routes, methods and statuses; nothing about a person or a tenant is ever one.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.body import Gone, read_body
 from api.metrics import counter, histogram
+from schemas.errors import Problem
 
 
 class Metering:
@@ -58,10 +60,13 @@ class Metering:
 
 
 class BodyCap:
-    """Reads a request's body before the application does, never more than the caps of `api.body`."""
+    """Reads a request's body before the application does, never more than the caps of `api.body`, and never longer
+    than `timeout` seconds.
+    """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, timeout: float) -> None:
         self._app = app
+        self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; a body over the cap is answered here."""
@@ -72,8 +77,15 @@ class BodyCap:
         length = headers.get(b"content-length", b"")
         encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
         try:
-            body = await read_body(receive, encoding, int(length) if length.isdigit() else 0)
+            async with asyncio.timeout(self._timeout):
+                body = await read_body(receive, encoding, int(length) if length.isdigit() else 0)
         except Gone:
+            return
+        except TimeoutError:
+            late = Problem("overloaded", "the body did not arrive in time")
+            await problems.answer(late, headers={"Retry-After": "1", "Connection": "close"})(
+                scope, receive, send
+            )
             return
         if body.problem is not None:
             await problems.answer(body.problem)(scope, receive, send)

@@ -125,10 +125,13 @@ class Query:
         return {row.profile_id: answers.profile(row, masking.clear(row, keys)) for row in rows}
 
 
-def create_app(store: Store, keys: AccessKeys, home: Path, log: Appender | None = None) -> FastAPI:
+def create_app(
+    store: Store, keys: AccessKeys, home: Path, log: Appender | None = None, *, body_timeout: float = 30.0
+) -> FastAPI:
     """The query API on a store, with the access keys and the keyring of `home`.
 
-    Without a log stewards can preview and nothing more.
+    Without a log stewards can preview and nothing more. A body that takes longer than `body_timeout` seconds to arrive
+    is given up.
 
     Give the store little patience (about 2 s): a caller who waits longer would rather be told.
     """
@@ -143,7 +146,7 @@ def create_app(store: Store, keys: AccessKeys, home: Path, log: Appender | None 
     problems.install(app)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StoreRefused, _on_refused)
-    app.add_middleware(BodyCap)
+    app.add_middleware(BodyCap, timeout=body_timeout)
     app.add_middleware(query.metering.middleware)
     app.state.query = query
     _routes(app, query)
@@ -161,7 +164,7 @@ def _routes(app: FastAPI, query: Query) -> None:
     @app.post(
         "/v1/profiles/lookup",
         summary="Look up identifiers",
-        responses=problems.may(400, 413),
+        responses=problems.may(400, 413, 429),
     )
     async def lookup(body: answers.LookupRequest, access: reads, response: Response) -> answers.LookupAnswer:
         """Profiles of up to 1,000 identifiers in any spelling, in the order asked."""

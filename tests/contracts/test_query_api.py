@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -303,6 +304,20 @@ def test_a_store_that_does_not_answer_is_a_503(home: Path, golden: Golden, reade
         for answer in (client.post(LOOKUP, json=query(BOB), headers=reader), client.get("/health")):
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
             assert answer.headers["Retry-After"]
+
+
+def test_a_body_that_does_not_arrive_is_given_up(
+    store: Store, home: Path, golden: Golden, reader: dict[str, str]
+) -> None:
+    with serving(create_app(store, AccessKeys(home), home, body_timeout=0.5)) as client:
+        address = (client.base_url.host, client.base_url.port)
+        with socket.create_connection(address, timeout=10) as slow:
+            head = f"POST {LOOKUP} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+            slow.sendall(head.encode())
+            assert client.get(f"/v1/profiles/{golden.bob}", headers=reader).status_code == 200
+            answer = slow.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 429")
+            assert b"retry-after" in answer.lower()
 
 
 def test_the_client_example_runs(client: httpx.Client, reader: dict[str, str]) -> None:
