@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.generations import Ruleset, Words, heard, open_of
-from pipelines.messages import Message, by_workspace, unpack
+from pipelines.messages import Body, Message, by_workspace, unpack
 from schemas import arrow, log_record
 from schemas.ids import prefixes
 from scoring.compile import hits_select
@@ -67,7 +67,7 @@ class Land:
             words[generation] = max(said, words.get(generation, said), key=lambda word: word[:2])
         return open_of(words)
 
-    def flush(self, bodies: list[dict[str, bytes]]) -> Iterator[Message]:
+    def flush(self, bodies: list[Body]) -> Iterator[Message]:
         """Insert the buffered batches, derive hits, then tell."""
         tables = unpack(bodies)
         derive = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.land import Land, trailer_messages
-from pipelines.messages import Message
+from pipelines.messages import Body, Message
 from pipelines.normalize import Normalize, keys_in
 from pipelines.resolve import Resolve, Versions
 from pipelines.score import Score
@@ -49,7 +49,7 @@ class LocalJob:
         self.slots = slots
         self.normalize = Normalize(slots, keys_in(home))
         self.lands = {str(slot): Land(store) for slot in range(slots)}
-        self.buffers: dict[str, list[dict[str, bytes]]] = {slot: [] for slot in self.lands}
+        self.buffers: dict[str, list[Body]] = {slot: [] for slot in self.lands}
         self.map_versions = Versions(store, "identity_map")
         self.row_versions = Versions(store, "profile_rows")
         self.resolves: dict[str, Resolve] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -31,7 +31,7 @@ from schemas import log_record
 from schemas.admission import MAX_IDENTIFIERS
 from schemas.errors import Problem
 from schemas.events import Event, event_name, event_time, is_robot
-from schemas.ids import event_id, identifier_id, reject_id
+from schemas.ids import event_ids, identifier_id, reject_id
 from schemas.log_record import Item
 from schemas.workspace import Workspace, parse_workspace
 from store import keyring
@@ -43,7 +43,8 @@ SYSTEM_WORKSPACE = "system"
 """Holds what belongs to no workspace: lines of the log that cannot be read."""
 _DAY = 86_400_000_000
 _QUARTER = 900_000_000  # offsets of time zones change on quarter hours only
-_UNKNOWN = ("", "", 1 << 62)
+_NEVER = 1 << 62
+_UNKNOWN = ("", "", _NEVER)
 _WRITTEN = ("events", "identifiers", "sightings", "links", "traits", "rejects")
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -58,6 +59,29 @@ def empty() -> Rows:
     return {name: [] for name in _WRITTEN}
 
 
+class _Kept(msgspec.Struct, omit_defaults=True):
+    """The parts of the context that are kept."""
+
+    campaign: Any = None
+    library: Any = None
+    locale: Any = None
+    page: Any = None
+    userAgent: Any = None  # noqa: N815 - Segment's spelling
+
+
+_encode_kept = msgspec.json.Encoder().encode
+
+
+class _Carried(NamedTuple):
+    """What all events that carry the same identifiers share."""
+
+    ids: list[str]
+    """identifier_ids, ascending."""
+    kinds: list[str]
+    told: dict[int, int]
+    """By day: the received_at with which all of them, and their links, were sent or need not be."""
+
+
 class Normalizer:
     """Rows of evidence for the events of one workspace under one key generation."""
 
@@ -70,6 +94,8 @@ class Normalizer:
         self._offsets: dict[int, int] = {}
         self._identifiers: dict[tuple[str, str, str], tuple[str, str, int] | None] = {}
         self._sent: dict[str, int] = {}
+        self._carried: dict[tuple[tuple[str, str, str], ...], _Carried] = {}
+        self._event_id = event_ids(self.pepper, workspace.name)
         names = "|".join(re.escape(name) for name in sorted(workspace.sensitive))
         self._sensitive = re.compile(rf'"(?:{names})":'.encode()) if names else None
 
@@ -86,13 +112,14 @@ class Normalizer:
 
     def batch(self, record: log_record.Events, out: Rows) -> None:
         """Append the rows of all events of the record to `out`; an event that cannot be read becomes a reject."""
-        if len(self._sent) + len(self._identifiers) > MEMORY_LIMIT:
+        if len(self._sent) + len(self._identifiers) + len(self._carried) > MEMORY_LIMIT:
             self._sent.clear()
             self._identifiers.clear()
+            self._carried.clear()
+        in_batch: set[str] = set()
         for item in record.batch:
             try:
-                event = _decode_event(item.e)
-                self._event(event, item, record, out)
+                self._event(_decode_event(item.e), item, record, in_batch, out)
             except (msgspec.DecodeError, ValueError, TypeError, Problem) as error:
                 code = error.code if isinstance(error, Problem) else "wrong_type"
                 pointer = error.pointer if isinstance(error, Problem) else ""
@@ -106,17 +133,20 @@ class Normalizer:
         )  # fmt: skip
         out["rejects"].append(row)
 
-    def _event(self, event: Event, item: Item, record: log_record.Events, out: Rows) -> None:
+    def _event(
+        self, event: Event, item: Item, record: log_record.Events, in_batch: set[str], out: Rows
+    ) -> None:
         received_at = record.received_at
         body = bytes(item.e)
         time = event_time(event, item, received_at)
-        eid = event_id(self.pepper, record.workspace, body)
+        eid = self._event_id(body)
         day = self.day_of(time)
-        found = self._identifiers_of(event, received_at, out)
-        if len(found) > MAX_IDENTIFIERS:
-            raise Problem("too_many_identifiers")
         properties, sealed = self._split(event.properties)
-        ids, kinds = [i for i, _ in found], [k for _, k in found]
+        raw = tuple(raw_identifiers_of(event, self.workspace))
+        carried = self._carried.get(raw)
+        if carried is None or received_at < carried.told.get(day, _NEVER):
+            carried = self._tell(raw, day, received_at, eid, in_batch, out)
+        ids, kinds = carried.ids, carried.kinds
         out["events"].append(
             (
                 record.workspace, eid, event.type, event_name(event), event.messageId or "", record.source, time,
@@ -124,7 +154,6 @@ class Normalizer:
                 kinds,
             ),
         )  # fmt: skip
-        self._told(found, day, received_at, eid, out)
         observed = traits_of(event)
         channel, owner = self._channel_of(event)
         if channel:
@@ -136,10 +165,27 @@ class Normalizer:
         for code, pointer in identifier_problems(event, self.workspace):
             self.reject(out, record, code, pointer, "the event is kept, this identifier is not", body)
 
-    def _identifiers_of(self, event: Event, received_at: int, out: Rows) -> list[tuple[str, str]]:
-        """(identifier_id, kind) of the event, distinct, ascending; new ones get their row."""
+    def _tell(
+        self, raw: tuple[tuple[str, str, str], ...], day: int, received_at: int, eid: str, in_batch: set[str],
+        out: Rows,
+    ) -> _Carried:  # fmt: skip
+        """What these identifiers share, once everything that the day's event tells of them has its row."""
+        found = self._identifiers_of(raw, received_at, out)
+        if len(found) > MAX_IDENTIFIERS:
+            raise Problem("too_many_identifiers")
+        self._told(found, day, received_at, eid, in_batch, out)
+        carried = self._carried.get(raw)
+        if carried is None:
+            carried = self._carried[raw] = _Carried([i for i, _ in found], [kind for _, kind in found], {})
+        carried.told[day] = received_at
+        return carried
+
+    def _identifiers_of(
+        self, identifiers: tuple[tuple[str, str, str], ...], received_at: int, out: Rows
+    ) -> list[tuple[str, str]]:
+        """(identifier_id, kind) of identifiers as given, distinct, ascending; new ones get their row."""
         found: dict[str, str] = {}
-        for raw in raw_identifiers_of(event, self.workspace):
+        for raw in identifiers:
             known = self._identifiers.get(raw, _UNKNOWN)
             if known is None:
                 continue
@@ -167,22 +213,29 @@ class Normalizer:
         out["identifiers"].append(row)
         return iid, kind, received_at
 
-    def _told(self, found: list[tuple[str, str]], day: int, received_at: int, eid: str, out: Rows) -> None:
-        """Rows of sightings and links that this attempt has not sent yet, or sent with a later received_at."""
-        sent, name, never = self._sent, self.workspace.name, 1 << 62
-        for iid, kind in found:
-            key = f"{iid}{day}"
-            if received_at < sent.get(key, never):
+    def _told(
+        self, found: list[tuple[str, str]], day: int, received_at: int, eid: str, in_batch: set[str],
+        out: Rows,
+    ) -> None:  # fmt: skip
+        """Rows of sightings and links that this attempt has not sent yet, or sent with a later received_at.
+
+        `in_batch`: keys of the sightings in `out`. A link goes with the sightings of its ends, since those sent before
+        may wait in another slot: it never arrives before its ends are known.
+        """
+        sent, name = self._sent, self.workspace.name
+        ends = [(iid, kind, f"{iid}{day}") for iid, kind in found]
+        told = [end for end in ends if received_at < sent.get(end[2], _NEVER)]
+        for x, y in combinations(ends, 2):  # ascending, as a link's ends are
+            key = f"{x[0]}{y[2]}"
+            if received_at < sent.get(key, _NEVER):
                 sent[key] = received_at
+                out["links"].append((name, x[0], y[0], day, received_at, eid))
+                told += x, y
+        for iid, kind, key in told:
+            if key not in in_batch:
+                in_batch.add(key)
+                sent[key] = min(received_at, sent.get(key, _NEVER))
                 out["sightings"].append((name, iid, kind, day, received_at, eid))
-        for (x, kind_x), (y, kind_y) in combinations(found, 2):  # ascending, as a link's ends are
-            key = f"{x}{y}{day}"
-            if received_at < sent.get(key, never):
-                sent[key] = received_at
-                out["links"].append((name, x, y, day, received_at, eid))
-                # the ends' sightings may wait in another slot: a link never arrives before its ends are known
-                out["sightings"].append((name, x, kind_x, day, received_at, eid))
-                out["sightings"].append((name, y, kind_y, day, received_at, eid))
 
     def _traits(
         self, observed: dict[str, Any], eid: str, time: int, received_at: int, day: int, ids: list[str],
@@ -221,11 +274,11 @@ def _text(value: Any) -> str:
 def _context(event: Event) -> str:
     """The parts of the context that are kept, as JSON text."""
     context = event.context
-    kept = {
-        "campaign": context.campaign, "library": context.library, "locale": context.locale, "page": context.page,
-        "userAgent": context.userAgent,
-    }  # fmt: skip
-    return msgspec.json.encode({name: value for name, value in kept.items() if value}).decode()
+    kept = _Kept(
+        context.campaign or None, context.library or None, context.locale or None, context.page or None,
+        context.userAgent or None,
+    )  # fmt: skip
+    return _encode_kept(kept).decode()
 
 
 def keys_in(home: Path) -> Callable[[str, int], KeyGeneration]:

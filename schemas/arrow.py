@@ -155,18 +155,10 @@ def batch(name: str, columns: Sequence[Sequence[object]]) -> pa.RecordBatch:
     Days are days since 1970-01-01 and times are µs since then, UTC, both as ints.
     """
     schema = TABLES[name]
-    arrays = [_array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, schema.types, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def table(name: str, rows: Iterable[tuple[object, ...]]) -> pa.Table:
     """Table `name` from rows whose values stand in the order of the schema; at least one row."""
     return pa.Table.from_batches([batch(name, list(zip(*rows, strict=True)))])
-
-
-def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
-    if kind == DAY:
-        return pa.array(values, pa.int32()).cast(DAY)
-    if kind == TIME:
-        return pa.array(values, pa.int64()).cast(TIME)
-    return pa.array(values, kind)

@@ -5,6 +5,7 @@ can test a guess (phones have only eleven digits). Fields are length-prefixed, s
 an encoding; a domain tag keeps kinds apart.
 """
 
+from collections.abc import Callable
 from hashlib import blake2b
 from struct import Struct
 
@@ -20,8 +21,27 @@ def keyed_id(pepper: bytes, kind: str, *fields: bytes) -> str:
     >>> keyed_id(b"pepper", "link", b"ab", b"c") == keyed_id(b"pepper", "link", b"a", b"bc")
     False
     """
-    message = b"".join([part for field in (kind.encode(), *fields) for part in (_LENGTH(len(field)), field)])
-    return blake2b(message, digest_size=16, key=pepper).hexdigest()
+    return blake2b(_framed(kind.encode(), *fields), digest_size=16, key=pepper).hexdigest()
+
+
+def ids_of(pepper: bytes, kind: str, *fields: bytes) -> Callable[[bytes], str]:
+    """A function of the last field: `keyed_id` where all but the last are the same, so that they are hashed once.
+
+    >>> ids_of(b"pepper", "link", b"ab")(b"c") == keyed_id(b"pepper", "link", b"ab", b"c")
+    True
+    """
+    common = blake2b(_framed(kind.encode(), *fields), digest_size=16, key=pepper)
+
+    def id_of(last: bytes) -> str:
+        hashed = common.copy()
+        hashed.update(_LENGTH(len(last)) + last)
+        return hashed.hexdigest()
+
+    return id_of
+
+
+def _framed(*fields: bytes) -> bytes:
+    return b"".join([part for field in fields for part in (_LENGTH(len(field)), field)])
 
 
 def identifier_id(pepper: bytes, namespace: str, scope: str, value: str) -> str:
@@ -29,9 +49,9 @@ def identifier_id(pepper: bytes, namespace: str, scope: str, value: str) -> str:
     return keyed_id(pepper, "identifier", namespace.encode(), scope.encode(), value.encode())
 
 
-def event_id(pepper: bytes, workspace: str, body: bytes) -> str:
-    """Id of an event; `body` is the canonical body as the log holds it (docs/contracts.md, "Events")."""
-    return keyed_id(pepper, "event", workspace.encode(), body)
+def event_ids(pepper: bytes, workspace: str) -> Callable[[bytes], str]:
+    """Ids of a workspace's events by canonical body, as the log holds it (docs/contracts.md, "Events")."""
+    return ids_of(pepper, "event", workspace.encode())
 
 
 def reject_id(pepper: bytes, workspace: str, code: str, raw: bytes) -> str:

@@ -4,13 +4,14 @@ Invariant: what `parse_time` returns depends on the text alone; a text without a
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 EARLIEST = 0
 LATEST = 4_102_444_800_000_000 - 1
 """The last microsecond of 2099: event times lie in EARLIEST..LATEST."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _LEAP = re.compile(r"(?<=:)60(?=$|[.,Z+\-])")
 
 
@@ -27,5 +28,4 @@ def parse_time(text: str) -> int | None:
     except ValueError:
         tidy = _LEAP.sub("59", text.strip().upper())
         return parse_time(tidy) if tidy != text else None
-    delta = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND

@@ -34,7 +34,8 @@ AT_ONCE: Final = 8
 _PASSING: Final = frozenset([202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 999])
 """ClickHouse's codes for what time mends: overload, memory, too many parts, lost peers."""
 
-_INSERT_SETTINGS: Final = {"async_insert": "0"}
+_INSERT_SETTINGS: Final = {"async_insert": "0", "optimize_on_insert": "0"}
+"""In place when acknowledged; rows of one key fall together where parts are merged and read, not once more before."""
 
 
 class StoreUnavailable(Problem):

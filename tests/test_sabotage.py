@@ -30,8 +30,8 @@ ORACLE = "tests/laws/test_identity_function.py::test_it_equals_the_oracle"
 SABOTAGES = [
     Sabotage(
         "deduplication off", "pipelines/normalize.py",
-        "eid = event_id(self.pepper, record.workspace, body)",
-        "eid = event_id(self.pepper, record.workspace, body + str(len(out['events'])).encode())",
+        "eid = self._event_id(body)",
+        "eid = self._event_id(body + str(len(out['events'])).encode())",
         STEPS + "test_a_duplicate_event_counts_once",
     ),
     Sabotage(

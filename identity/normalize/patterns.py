@@ -43,13 +43,13 @@ _TEST_PHONE = re.compile(
 _VIRTUAL_PHONE = re.compile(r"\+861(?:62|65|67|70|71)\d{8}")
 
 _BY_SHAPE = (
-    ("role_addresses", _ROLE_ADDRESS),
-    ("test_addresses", _TEST_ADDRESS),
-    ("test_phones", _TEST_PHONE),
-    ("virtual_phones", _VIRTUAL_PHONE),
-    ("zeros", _ZEROS),
-)
-PATTERNS = ("placeholders", *(name for name, _ in _BY_SHAPE))
+    ("role_addresses", "@", _ROLE_ADDRESS),
+    ("test_addresses", "@", _TEST_ADDRESS),
+    ("test_phones", "+", _TEST_PHONE),
+    ("virtual_phones", "+", _VIRTUAL_PHONE),
+    ("zeros", "0", _ZEROS),
+)  # with a character that all it matches has
+PATTERNS = ("placeholders", *(name for name, *_ in _BY_SHAPE))
 """Every named pattern."""
 
 
@@ -60,7 +60,7 @@ def patterns_of(namespace: str, value: str) -> tuple[str, ...]:
     (('test_phones',), ('placeholders',))
     """
     found = ["placeholders"] if value.strip(_QUOTES).strip().casefold() in _PLACEHOLDERS else []
-    found += [name for name, pattern in _BY_SHAPE if pattern.fullmatch(value)]
+    found += [name for name, char, pattern in _BY_SHAPE if char in value and pattern.fullmatch(value)]
     return tuple(found)
 
 

@@ -120,8 +120,8 @@ def channels_of(workspace: Workspace) -> Channels:
     found: dict[tuple[bytes, tuple[str, ...]], tuple[str, str]] = {}
 
     def channel_and_owner(event: Event) -> tuple[str, str]:
-        campaign, raw = bytes(event.context.campaign), bytes(event.properties)
-        properties = _object(event.properties) if mentions(raw) else {}
+        campaign = bytes(event.context.campaign)
+        properties = _object(event.properties) if mentions(event.properties) else {}
         if not campaign and not properties:
             return "", ""
         key = campaign, tuple(_text(properties.get(name)) for name in asked)
