@@ -20,13 +20,20 @@ from schemas.errors import Problem
 _FRAMEWORK_HEAP_MB = 96
 _FRAMEWORK_OFF_HEAP_MB = 96
 _TASK_OFF_HEAP_MB = 64
-_NETWORK_MB = 48
+_SEGMENT_KB = 256
+"""Of a network buffer. A step gets ten towards the next: with Flink's 32 KB not one batch of events fits, and
+`normalize` stands still whenever `land` inserts."""
 _METASPACE_MB = 192
 _OVERHEAD_MB = 96
 _JOBMANAGER_OFF_HEAP_MB = 64
 _JOBMANAGER_METASPACE_MB = 160
 _SMALL = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """The work is in Python and the store: what a JVM spends on compiling well and collecting in parallel, they lack."""
+
+
+def _network_mb(parallelism: int) -> int:
+    """MiB of network buffers: three exchanges need at least a buffer for each pair of subtasks, and one each more."""
+    return max(48, parallelism * (parallelism + 2))
 
 
 def pyflink_home() -> Path:
@@ -160,6 +167,7 @@ class Cluster:
             "taskmanager.host": "127.0.0.1",
             "taskmanager.bind-host": "127.0.0.1",
             "taskmanager.numberOfTaskSlots": str(s.parallelism),
+            "taskmanager.memory.segment-size": f"{_SEGMENT_KB}kb",
             "python.execution-mode": s.python_mode,
             "python.executable": _quoted(sys.executable),
             "python.client.executable": _quoted(sys.executable),
@@ -198,7 +206,8 @@ class Cluster:
     def taskmanager(self) -> list[str]:
         """Command of the TaskManager; without every resource key it exits at once."""
         heap = max(self.settings.taskmanager_heap_mb, _FRAMEWORK_HEAP_MB + 64)
-        direct = _FRAMEWORK_OFF_HEAP_MB + _TASK_OFF_HEAP_MB + _NETWORK_MB
+        network = _network_mb(self.settings.parallelism)
+        direct = _FRAMEWORK_OFF_HEAP_MB + _TASK_OFF_HEAP_MB + network
         options = [f"-Xmx{heap}m", f"-XX:MaxDirectMemorySize={direct}m",
                    f"-XX:MaxMetaspaceSize={_METASPACE_MB}m"]  # fmt: skip
         resources = {
@@ -208,8 +217,8 @@ class Cluster:
             "taskmanager.memory.task.off-heap.size": f"{_TASK_OFF_HEAP_MB}m",
             "taskmanager.memory.framework.heap.size": f"{_FRAMEWORK_HEAP_MB}m",
             "taskmanager.memory.framework.off-heap.size": f"{_FRAMEWORK_OFF_HEAP_MB}m",
-            "taskmanager.memory.network.min": f"{_NETWORK_MB}m",
-            "taskmanager.memory.network.max": f"{_NETWORK_MB}m",
+            "taskmanager.memory.network.min": f"{network}m",
+            "taskmanager.memory.network.max": f"{network}m",
             "taskmanager.memory.managed.size": f"{self.settings.managed_mb}m",
             "taskmanager.memory.jvm-metaspace.size": f"{_METASPACE_MB}m",
             "taskmanager.memory.jvm-overhead.min": f"{_OVERHEAD_MB}m",
