@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from schemas import log_record
 from schemas.admission import MAX_IDENTIFIERS
 from schemas.errors import Problem
 from schemas.events import Event, event_name, event_time, is_robot
-from schemas.ids import event_ids, identifier_id, reject_id
+from schemas.ids import event_ids, identifier_ids, reject_id
 from schemas.log_record import Item
 from schemas.workspace import Workspace, parse_workspace
 from store import keyring
@@ -96,6 +97,7 @@ class Normalizer:
         self._sent: dict[str, int] = {}
         self._carried: dict[tuple[tuple[str, str, str], ...], _Carried] = {}
         self._event_id = event_ids(self.pepper, workspace.name)
+        self._identifier_ids = lru_cache(maxsize=1024)(partial(identifier_ids, self.pepper))
         names = "|".join(re.escape(name) for name in sorted(workspace.sensitive))
         self._sensitive = re.compile(rf'"(?:{names})":'.encode()) if names else None
 
@@ -204,11 +206,12 @@ class Normalizer:
         value = normalize(self.workspace.namespaces[namespace], text, self.workspace.region)
         if value is None:
             return None
-        iid = identifier_id(self.pepper, namespace, scope, value)
+        normal = value.encode()
+        iid = self._identifier_ids(namespace, scope)(normal)
         kind = kind_of(namespace, patterns_of(namespace, value))
         row = (
             self.workspace.name, iid, namespace, scope, kind, mask(namespace, value),
-            self.keys.seal(value.encode()), received_at,
+            self.keys.seal(normal), received_at,
         )  # fmt: skip
         out["identifiers"].append(row)
         return iid, kind, received_at

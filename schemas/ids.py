@@ -46,7 +46,12 @@ def _framed(*fields: bytes) -> bytes:
 
 def identifier_id(pepper: bytes, namespace: str, scope: str, value: str) -> str:
     """Id of an identifier; `value` is its normal form, `scope` is empty where the namespace has none."""
-    return keyed_id(pepper, "identifier", namespace.encode(), scope.encode(), value.encode())
+    return identifier_ids(pepper, namespace, scope)(value.encode())
+
+
+def identifier_ids(pepper: bytes, namespace: str, scope: str) -> Callable[[bytes], str]:
+    """Ids of the identifiers of a namespace and scope by normal form."""
+    return ids_of(pepper, "identifier", namespace.encode(), scope.encode())
 
 
 def event_ids(pepper: bytes, workspace: str) -> Callable[[bytes], str]:
