@@ -79,8 +79,8 @@ class _Carried(NamedTuple):
     ids: list[str]
     """identifier_ids, ascending."""
     kinds: list[str]
-    told: dict[int, int]
-    """By day: the received_at with which all of them, and their links, were sent or need not be."""
+    together: str
+    """The ids in a row: followed by a day, the key of the sent-memory for all of them with their links."""
 
 
 class Normalizer:
@@ -146,7 +146,7 @@ class Normalizer:
         properties, sealed = self._split(event.properties)
         raw = tuple(raw_identifiers_of(event, self.workspace))
         carried = self._carried.get(raw)
-        if carried is None or received_at < carried.told.get(day, _NEVER):
+        if carried is None or received_at < self._sent.get(f"{carried.together}{day}", _NEVER):
             carried = self._tell(raw, day, received_at, eid, in_batch, out)
         ids, kinds = carried.ids, carried.kinds
         out["events"].append(
@@ -176,10 +176,10 @@ class Normalizer:
         if len(found) > MAX_IDENTIFIERS:
             raise Problem("too_many_identifiers")
         self._told(found, day, received_at, eid, in_batch, out)
-        carried = self._carried.get(raw)
-        if carried is None:
-            carried = self._carried[raw] = _Carried([i for i, _ in found], [kind for _, kind in found], {})
-        carried.told[day] = received_at
+        ids = [iid for iid, _ in found]
+        carried = self._carried[raw] = _Carried(ids, [kind for _, kind in found], "".join(ids))
+        key = f"{carried.together}{day}"  # of one: that of its sighting; of two: that of their link
+        self._sent[key] = min(received_at, self._sent.get(key, _NEVER))
         return carried
 
     def _identifiers_of(
