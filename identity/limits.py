@@ -6,7 +6,10 @@ exactness rests on this.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 Vector = tuple[int, ...]
 """Identifiers of a cluster per limited namespace, each clipped where more makes no difference."""
@@ -40,7 +43,8 @@ class Limits:
             caps[name] = max(caps.get(name, 0), number + 1)
         names = sorted(caps)
         at = {name: i for i, name in enumerate(names)}
-        self._caps = tuple(caps[name] for name in names)
+        self.caps: Vector = tuple(caps[name] for name in names)
+        """Where counts are clipped."""
         self._units = {name: tuple(int(i == at[name]) for i in range(len(names))) for name in names}
         self._tests: list[tuple[int | None, int, int, Refusal]] = [
             (None, at[name], number, Refusal("limit", f"{name}: {number}")) for name, number in most.items()
@@ -61,7 +65,7 @@ class Limits:
             return x
         if not any(x):
             return y
-        return tuple([min(m + n, cap) for m, n, cap in zip(x, y, self._caps, strict=True)])
+        return tuple([min(m + n, cap) for m, n, cap in zip(x, y, self.caps, strict=True)])
 
     def broken(self, counts: Vector) -> Refusal | None:
         """The first limit that a cluster with these counts breaks, if any."""
@@ -69,3 +73,10 @@ class Limits:
             if counts[target] > number and (holder is None or counts[holder]):
                 return refusal
         return None
+
+    def breaks(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of many clusters break a limit: counts of shape (clusters, limited namespaces) → (clusters)."""
+        found: npt.NDArray[Any] = np.zeros(len(counts), bool)
+        for holder, target, number, _ in self._tests:
+            found |= (counts[:, target] > number) & (holder is None or counts[:, holder] > 0)
+        return found

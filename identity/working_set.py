@@ -21,12 +21,9 @@ from typing import Any
 from identity.clusters import refusal_between
 from identity.evidence import Pair, Verb
 from identity.limits import Refusal
-from identity.records import Cluster, Couple, Identifier, State
+from identity.records import CHUNK, Cluster, Couple, Identifier, State
 from identity.rules import IdentityRules, Rank, expiry_day, rank
 from schemas.ids import ordered
-
-CHUNK = 64
-"""Neighbours under one key."""
 
 
 class WorkingSet:

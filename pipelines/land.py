@@ -51,7 +51,7 @@ class Land:
     def learn(self) -> None:
         """For a slot without state: what others heard before it existed (a job that goes on wider has new slots).
 
-        Events are derived by it; what this slot has yet to hear itself is filled as ever.
+        Events are derived by it.
         """
         rows = self._store.query_rows(
             "SELECT body FROM kintsugi_store.control_records FINAL WHERE kind = 'generation'"
@@ -115,25 +115,21 @@ class Land:
             rows["kintsugi_store.assertions"] = assertion_table(record)
         self._store.insert_all(rows)
         if isinstance(record, log_record.Generation):
-            before = self.words.get(record.workspace, {})
-            self.words[record.workspace] = after = heard(before, record)
-            if record.generation in open_of(after).keys() - open_of(before).keys():
-                self._fill(record.workspace, record.generation, open_of(after)[record.generation])
+            self.words[record.workspace] = heard(self.words.get(record.workspace, {}), record)
         yield Message(record.workspace, "control", body, copy)
 
-    def _fill(self, workspace: str, generation: str, ruleset: str) -> None:
-        """Derive the hits of all stored events: the statement of the stream, over history, in slices of ids."""
-        count = self._store.query_rows(
-            "SELECT count() FROM kintsugi_store.events WHERE workspace = {w:String}", {"w": workspace}
-        )[0][0]
-        for prefix in prefixes(count, FILL_EVENTS):
-            source = (
-                "(SELECT * FROM kintsugi_store.events WHERE workspace = {w:String}"
-                " AND startsWith(event_id, {prefix:String}))"
-            )
-            self._store.execute(
-                _INSERT_HITS + _hits(generation, ruleset, source), {"w": workspace, "prefix": prefix}
-            )
+
+def fill(store: Store, workspace: str, generation: str, ruleset: str) -> None:
+    """Derive the hits of all stored events: the statement of the stream, over history, in slices of ids."""
+    count = store.query_rows(
+        "SELECT count() FROM kintsugi_store.events WHERE workspace = {w:String}", {"w": workspace}
+    )[0][0]
+    source = (
+        "(SELECT * FROM kintsugi_store.events WHERE workspace = {w:String}"
+        " AND startsWith(event_id, {prefix:String}))"
+    )
+    for prefix in prefixes(count, FILL_EVENTS):
+        store.execute(_INSERT_HITS + _hits(generation, ruleset, source), {"w": workspace, "prefix": prefix})
 
 
 def _hits(generation: str, ruleset: str, source: str) -> str:

@@ -5,7 +5,7 @@ messages and the timers are done by hand, in an order that the caller's seed dec
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ class DictState:
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
+
+    def read(self, key: str) -> Any:
+        return self.values.get(key)
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        self.values.update(values)
 
     def delete_prefix(self, prefix: str) -> None:
         for key in [key for key in self.values if key.startswith(prefix)]:

@@ -6,23 +6,28 @@ the stored map equals the state once an element is done: rows are written before
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
+from identity.bulk import Bulk
 from identity.evidence import Link, Override, Sighting
 from identity.incremental import Changes, IdentityRow, Resolver
 from pipelines.generations import Ruleset, Words, heard, open_of
+from pipelines.land import fill
 from pipelines.messages import Message
+from pipelines.state import Packed
 from schemas import arrow, log_record
-from schemas.ids import prefixes
 from store.client import Store
+from store.evidence import evidence_after, evidence_until
 from store.overrides import days_of, override_of, overrides_of
 
 __all__ = ["Resolve", "Versions", "days_of", "override_of", "overrides_of"]
 
-BUILD_LINKS = 400_000
-"""Stored links that one query reads while a generation is built."""
+BUILD_ROWS = 200_000
+"""Rows that one insert writes while a generation is built."""
 _SWITCHED = """
 INSERT INTO kintsugi_store.identity_changes
     (workspace, generation, changed_at, identifier_id, from_profile, to_profile, cause, version, evidence)
@@ -38,8 +43,16 @@ FROM (
 )
 WHERE source != target"""
 """What readers see change when another generation comes into force; without a row an identifier is its own profile."""
-_DERIVED = ("identity_map", "clusters", "excluded_identifiers", "refused_links")
-_ROW_OF = "SELECT 1 FROM kintsugi_store.%s WHERE workspace = {w:String} AND generation = {g:String} LIMIT 1"
+_BLANK = {
+    "identity_map": (
+        "identifier_id, identifier_id, 'member'",
+        "(profile_id != identifier_id OR state != 'member')",
+    ),
+    "clusters": ("profile_id, []", "notEmpty(members)"),
+    "excluded_identifiers": ("identifier_id, ''", "reason != ''"),
+    "refused_links": ("a, b, '', ''", "reason != ''"),
+}
+"""By table of the map: the row that says nothing, and whether a row says something."""
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
@@ -92,7 +105,7 @@ class Resolve:
 
     def _resolver(self, generation: str, ruleset: str) -> Resolver:
         rules = Ruleset.from_json(ruleset).identity
-        return Resolver(Prefixed(self._state, f"{generation}:"), rules, self.date, check=self._check)
+        return Resolver(Packed(self._state, f"{generation}:"), rules, self.date, check=self._check)
 
     def _all_copies_in(self, what: str, name: str, copy: str) -> bool:
         """True when every land slot has sent its copy of a control record or trailer.
@@ -150,7 +163,7 @@ class Resolve:
             is_open = record.generation in open_of(words)
             if is_open and record.generation not in self._resolvers:
                 self._resolvers[record.generation] = self._resolver(record.generation, record.ruleset)
-                yield from self._build(record.generation)
+                self._build(record.generation, record.ruleset)
             elif not is_open and record.generation in self._resolvers:
                 del self._resolvers[record.generation]
                 self._state.delete_prefix(f"{record.generation}:")
@@ -174,32 +187,45 @@ class Resolve:
 
     # a new generation -------------------------------------------------------------------------------------
 
-    def _build(self, generation: str) -> Iterator[Message]:
-        """Derive the map of all stored evidence, in slices by identifier; idempotent over what is already told."""
+    def _build(self, generation: str, ruleset: str) -> None:
+        """Derive hits and map of all stored evidence.
+
+        Every land slot has heard of the generation: it derives the hits of what it lands from now on, and all else is
+        in the store. `score` computes every profile of a new generation and need not be told which ones changed.
+        """
         resolver = self._resolvers[generation]
-        has_lived = any(self._query(_ROW_OF % table, g=generation) for table in _DERIVED)
-        count = self._query("SELECT count() FROM kintsugi_store.links WHERE workspace = {w:String}")[0][0]
-        slices = prefixes(count, BUILD_LINKS)
-        for prefix in slices:
-            rows = self._query(
-                "SELECT DISTINCT identifier_id, kind, toInt32(day) FROM kintsugi_store.sightings"
-                " WHERE workspace = {w:String} AND startsWith(identifier_id, {p:String})",
-                p=prefix,
-            )
-            for _ in self._publish(generation, resolver.add([Sighting(*row) for row in rows], [], [])):
-                pass
-        for prefix in slices:
-            rows = self._query(
-                "SELECT DISTINCT a, b, toInt32(day) FROM kintsugi_store.links"
-                " WHERE workspace = {w:String} AND startsWith(a, {p:String})",
-                p=prefix,
-            )
-            for _ in self._publish(generation, resolver.add([], [Link(*row) for row in rows], [])):
-                pass
-        for _ in self._publish(generation, resolver.add([], [], overrides_of(self._store, self._workspace))):
+        with ThreadPoolExecutor(1) as beside:
+            hits = beside.submit(fill, self._store, self._workspace, generation, ruleset)
+            bulk = resolver.build(evidence_until(self._store, self._workspace, self.date))
+            self._write_all(generation, bulk)
+            hits.result()
+        later = evidence_after(self._store, self._workspace, self.date)
+        for _ in self._publish(generation, resolver.add(*later, overrides_of(self._store, self._workspace))):
             pass
-        if has_lived:  # its rows are as old as they are
-            yield from self._reconcile(generation, 0)
+
+    def _write_all(self, generation: str, bulk: Bulk) -> None:
+        """Write the map of a new generation, and take back what else an earlier life of it said."""
+        version = self._versions.next()
+        self._state.put("version", version)
+        for name, columns in (
+            ("identity_map", bulk.identity_map),
+            ("clusters", bulk.clusters),
+            ("excluded_identifiers", bulk.excluded),
+            ("refused_links", bulk.refused_links),
+        ):
+            count = len(columns[0])
+            head = (pa.repeat(value, count) for value in (self._workspace, generation))
+            versions = pa.repeat(pa.scalar(version, pa.uint64()), count)
+            rows = pa.Table.from_arrays([*head, *columns, versions], schema=arrow.TABLES[name])
+            for start in range(0, count, BUILD_ROWS):
+                self._store.insert_arrow(f"kintsugi_store.{name}", rows.slice(start, BUILD_ROWS))
+            blank, says = _BLANK[name]
+            self._store.execute(
+                f"INSERT INTO kintsugi_store.{name} SELECT workspace, generation, {blank}, {{v:UInt64}}"
+                f" FROM kintsugi_store.{name} FINAL WHERE workspace = {{w:String}} AND generation = {{g:String}}"
+                f" AND version < {{v:UInt64}} AND {says}",
+                {"w": self._workspace, "g": generation, "v": version},
+            )
 
     # writing ----------------------------------------------------------------------------------------------
 
@@ -283,23 +309,3 @@ class Resolve:
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return self._store.query_rows(sql, {"w": self._workspace, **parameters})
-
-
-class Prefixed:
-    """A key-value state behind a prefix: each generation's resolver has its own keys."""
-
-    def __init__(self, state: Any, prefix: str) -> None:
-        self._state = state
-        self._prefix = prefix
-
-    def get(self, key: str) -> Any:
-        """Value of the key, or None."""
-        return self._state.get(self._prefix + key)
-
-    def put(self, key: str, value: Any) -> None:
-        """Set the value of the key."""
-        self._state.put(self._prefix + key, value)
-
-    def delete(self, key: str) -> None:
-        """Forget the key."""
-        self._state.delete(self._prefix + key)

@@ -5,11 +5,20 @@ to write, and is flushed before an element is done, sooner when much has changed
 inside an element, sees all of it.
 """
 
+import pickle
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 CACHE_LIMIT = 500_000
 CHANGED_LIMIT = 100_000
 """Changed keys that wait to be written: one element may build a generation over all of history."""
+PACK = 16
+"""Identifiers whose records are built into one value."""
+PACKS_KEPT = 2_000
+"""Packs that stay unpacked in memory, some 25 kB each."""
+_WRITTEN_TOGETHER = 2_000
 _ABSENT = object()
 
 
@@ -41,6 +50,18 @@ class FlinkState:
         """Forget the key."""
         self.put(key, None)
 
+    def read(self, key: str) -> Any:
+        """Value of a key that is written by `write` alone; nothing keeps it in memory."""
+        return self._map.get(key)
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Set many values at once."""
+        if self._in_bulk:
+            self._map.put_all(dict(values))
+        else:
+            for key, value in values.items():
+                self._map.put(key, value)
+
     def delete_prefix(self, prefix: str) -> None:
         """Forget every key that begins with the prefix; reads all keys."""
         self.flush()
@@ -52,13 +73,74 @@ class FlinkState:
         """Write what changed; called at the end of every element."""
         changed = {key: self._cache[key] for key in self._dirty}
         present = {key: value for key, value in changed.items() if value is not None}
-        if present and self._in_bulk:
-            self._map.put_all(present)
-        elif present:
-            for key, value in present.items():
-                self._map.put(key, value)
+        if present:
+            self.write(present)
         for key in changed.keys() - present.keys():
             self._map.remove(key)
         self._dirty.clear()
         if len(self._cache) > CACHE_LIMIT:
             self._cache.clear()
+
+
+class Packed:
+    """State of one generation behind a prefix: what it was built with in packs of many records, changes above them.
+
+    A pack is never written again; a record of it that changes gets a key of its own, one that goes is marked as gone.
+    So a generation costs a write for every PACK identifiers, and an event costs what it costs without packs, and the
+    reading of a pack for each identifier that it meets for the first time.
+    """
+
+    def __init__(self, state: Any, prefix: str) -> None:
+        self._state = state
+        self._prefix = prefix
+        self._firsts: tuple[str, ...] = state.get(prefix + "packs") or ()
+        """First identifier of each pack."""
+        self._unpacked: dict[int, Mapping[str, Mapping[str, Any]]] = {}
+
+    def get(self, key: str) -> Any:
+        """Value of the key, or None."""
+        value = self._state.get(self._prefix + key)
+        return self._built(key) if value is None else None if value is False else value
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of the key."""
+        self._state.put(self._prefix + key, value)
+
+    def delete(self, key: str) -> None:
+        """Forget the key."""
+        if self._built(key) is None:
+            self._state.delete(self._prefix + key)
+        else:
+            self._state.put(self._prefix + key, False)
+
+    def fill(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Build in the records of many identifiers, ascending."""
+        firsts: list[str] = []
+        packs = _packs(iter(records))
+        while some := list(islice(packs, _WRITTEN_TOGETHER)):
+            names = [f"{self._prefix}p:{len(firsts) + n}" for n in range(len(some))]
+            self._state.write(dict(zip(names, map(pickle.dumps, some), strict=True)))
+            firsts += [next(iter(pack)) for pack in some]
+        self._firsts = tuple(firsts)
+        self._state.put(self._prefix + "packs", self._firsts)
+
+    def _built(self, key: str) -> Any:
+        """What the packs say of a key."""
+        letter, _, rest = key.partition(":")
+        if not self._firsts or len(letter) > 1:
+            return None
+        identifier, _, more = rest.partition(":")
+        number = bisect_right(self._firsts, identifier) - 1
+        if number < 0:
+            return None
+        if number not in self._unpacked:
+            if len(self._unpacked) >= PACKS_KEPT:
+                self._unpacked.clear()
+            self._unpacked[number] = pickle.loads(self._state.read(f"{self._prefix}p:{number}"))  # noqa: S301 our own
+        fields = self._unpacked[number].get(identifier)
+        return None if fields is None else fields.get(letter + more)
+
+
+def _packs(records: Iterator[tuple[str, Mapping[str, Any]]]) -> Iterator[dict[str, Mapping[str, Any]]]:
+    while pack := dict(islice(records, PACK)):
+        yield pack

@@ -1,0 +1,356 @@
+"""The assignment of all evidence at once: what `clusters` says without overrides, computed in columns.
+
+Invariant: equal to the pure function, identifier by identifier. Limits are monotone, so a component of live links
+that keeps every limit as a whole is one cluster: no part of it breaks one, and none of its links is refused. Only the
+other components go through `arrange`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from identity.clusters import arrange, refusal_between
+from identity.evidence import Pair
+from identity.limits import Refusal
+from identity.records import CHUNK
+from identity.rules import IdentityRules, KindFacts, expiry_day, rank
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NEVER = 1 << 40
+"""A day that does not come."""
+
+
+class Evidence(NamedTuple):
+    """Evidence of days up to a date: n identifiers ascending, m pairs of places among them, each pair once."""
+
+    ids: pa.StringArray
+    kinds: list[str]
+    kind: Ints
+    """Place in `kinds`, shape (n)."""
+    first_seen: Ints
+    """Day, shape (n)."""
+    a: Ints
+    b: Ints
+    first: Ints
+    last: Ints
+    """Days of the pair, shape (m)."""
+
+    @staticmethod
+    def of(sightings: pa.Table, links: pa.Table) -> "Evidence":
+        """From (identifier_id, kind, first), ids ascending and each once, and (a, b, first, last), each pair once.
+
+        A pair with an end that was not sighted is left out: its evidence is still on its way, whole.
+        """
+        ids = pa.concat_arrays([pa.array([], pa.utf8()), *sightings["identifier_id"].chunks])
+        kind = sightings["kind"].combine_chunks().cast(pa.utf8()).dictionary_encode()
+        a, b = (pc.index_in(links[end].combine_chunks(), ids) for end in "ab")
+        known = pc.and_(pc.and_(a.is_valid(), b.is_valid()), pc.not_equal(a, b))
+        columns = [a, b, links["first"].combine_chunks(), links["last"].combine_chunks()]
+        return Evidence(
+            ids,
+            kind.dictionary.to_pylist(),
+            _ints(kind.indices),
+            _ints(sightings["first"].combine_chunks()),
+            *(_ints(column.filter(known)) for column in columns),
+        )
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Who is who, and what a resolver must know to go on from there; places are those of the evidence."""
+
+    evidence: Evidence
+    facts: list[KindFacts]
+    """Of each kind."""
+    is_blocked: Bools
+    is_shared: Bools
+    counters: Ints
+    """Distinct neighbours by counted namespace, shape (n, most counted by one kind)."""
+    profile: Ints
+    """Place of the founding identifier; its own where an identifier does not cluster."""
+    counts: Ints
+    """Of the cluster that an identifier founds, clipped; shape (n, limited namespaces)."""
+    bottleneck: Ints
+    """Pair of the greatest rank within the cluster that an identifier founds; −1 where there is none."""
+    expires: Ints
+    """First day on which a pair no longer counts; NEVER for those that count for ever."""
+    is_live: Bools
+    """Pairs of identifiers that cluster, not yet expired."""
+    is_kept: Bools
+    """Pairs that a resolver must know: those that may join, and those that are counted."""
+    refused: dict[int, Refusal]
+    """Pair → what stands against it."""
+
+    # rows -------------------------------------------------------------------------------------------------
+
+    @property
+    def excluded(self) -> tuple[pa.Array, pa.Array]:
+        """Identifiers that do not cluster, and why."""
+        at = np.flatnonzero(self.is_blocked | self.is_shared)
+        why = np.where(self.is_blocked[at], "blocked", "shared").astype(object)
+        return self.evidence.ids.take(pa.array(at)), pa.array(why, pa.utf8())
+
+    @property
+    def identity_map(self) -> tuple[pa.Array, pa.Array, pa.Array]:
+        """Identifiers whose row says something, their profiles and states."""
+        ids, excluded = self.evidence.ids, self.is_blocked | self.is_shared
+        at = np.flatnonzero(excluded | (self.profile != np.arange(len(ids))))
+        state = np.where(self.is_blocked[at], "blocked", np.where(self.is_shared[at], "shared", "member"))
+        profile = ids.take(pa.array(self.profile[at]))
+        return ids.take(pa.array(at)), profile, pa.array(state.astype(object), pa.utf8())
+
+    @property
+    def clusters(self) -> tuple[pa.Array, pa.Array]:
+        """Profiles of two members and more, and their members ascending."""
+        founders, starts, places = self._members()
+        members = pa.ListArray.from_arrays(
+            pa.array(starts, pa.int32()), self.evidence.ids.take(pa.array(places))
+        )
+        return self.evidence.ids.take(pa.array(founders)), members
+
+    @property
+    def refused_links(self) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+        """Ends of refused links, reasons and blockers."""
+        pairs = np.fromiter(self.refused, np.int64, len(self.refused))
+        ends = (self.evidence.ids.take(pa.array(end[pairs])) for end in (self.evidence.a, self.evidence.b))
+        said = self.refused.values()
+        return (
+            *ends,
+            pa.array([r.reason for r in said], pa.utf8()),
+            pa.array([r.blocker for r in said], pa.utf8()),
+        )
+
+    def _members(self) -> tuple[Ints, Ints, Ints]:
+        """Founders of two members and more, where the members of each start, places of members."""
+        size = np.bincount(self.profile, minlength=len(self.profile))
+        places = np.flatnonzero(size[self.profile] > 1)
+        places = places[np.argsort(self.profile[places], kind="stable")]
+        founders = np.flatnonzero(size > 1)
+        return founders, np.append(0, np.cumsum(size[founders])), places
+
+    # state ------------------------------------------------------------------------------------------------
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Records of each identifier by field, ids ascending (identity/working_set.py says what they hold)."""
+        evidence, names = self.evidence, self.evidence.ids.to_pylist()
+        usable = ~(self.is_blocked | self.is_shared)
+        both = usable[evidence.a] & usable[evidence.b]
+        near, near_at = _grouped(
+            len(names),
+            np.append(evidence.a[both], evidence.b[both]),
+            np.append(evidence.b[both], evidence.a[both]),
+        )
+        pairs, pairs_at = _grouped(len(names), evidence.a[self.is_kept], np.flatnonzero(self.is_kept))
+        founders, starts, places = self._members()
+        members = dict(
+            zip(founders.tolist(), zip(starts.tolist(), starts[1:].tolist(), strict=False), strict=True)
+        )
+        ends = (
+            end[np.fromiter(self.refused, np.int64, len(self.refused))] for end in (evidence.a, evidence.b)
+        )
+        contested = {int(self.profile[at]) for end in ends for at in end}
+        exclusions = np.where(self.is_blocked, 1, np.where(self.is_shared, 2, 0)).tolist()
+        for at, (name, kind, first_seen, profile) in enumerate(
+            zip(
+                names,
+                evidence.kind.tolist(),
+                evidence.first_seen.tolist(),
+                self.profile.tolist(),
+                strict=True,
+            )
+        ):
+            neighbours = [names[other] for other in near[near_at[at] : near_at[at + 1]].tolist()]
+            counters = tuple(self.counters[at, : len(self.facts[kind].counted)].tolist())
+            exclusion = ("", "blocked", "shared")[exclusions[at]]
+            entry: dict[str, Any] = {
+                "i": (evidence.kinds[kind], first_seen, names[profile], exclusion, len(neighbours), counters)
+            }
+            for k in range(0, len(neighbours), CHUNK):
+                entry[f"n{k // CHUNK}"] = tuple(neighbours[k : k + CHUNK])
+            for pair in pairs[pairs_at[at] : pairs_at[at + 1]].tolist():
+                entry["l" + names[evidence.b[pair]]] = self._pair(pair)
+            if at in members or at in contested:
+                entry["c"] = self._cluster(at, names, at in contested)
+            if at in members:
+                start, end = members[at]
+                entry["m"] = tuple([names[member] for member in places[start:end].tolist()])
+            yield name, entry
+
+    def _pair(self, pair: int) -> tuple[Any, ...]:
+        days = int(self.evidence.first[pair]), int(self.evidence.last[pair])
+        refusal = self.refused.get(pair)
+        return (*days, tuple(refusal), None) if refusal else days
+
+    def _cluster(self, founder: int, names: list[str], is_contested: bool) -> tuple[Any, ...]:
+        pair, of = int(self.bottleneck[founder]), self.evidence
+        bottleneck: tuple[Any, ...] = ()
+        if pair >= 0:
+            a, b = int(of.a[pair]), int(of.b[pair])
+            facts = self.facts[of.kind[a]], self.facts[of.kind[b]]
+            bottleneck = rank(names[a], names[b], *facts, int(of.first[pair]), int(of.last[pair]))
+        return (tuple(self.counts[founder].tolist()), bottleneck, (), is_contested)
+
+    def due(self) -> dict[int, list[Pair]]:
+        """Pairs by the day on which they expire, of those that have not."""
+        pairs = np.flatnonzero(self.is_live & (self.expires < NEVER))
+        found: dict[int, list[Pair]] = {}
+        ends = (
+            self.evidence.ids.take(pa.array(end[pairs])).to_pylist()
+            for end in (self.evidence.a, self.evidence.b)
+        )
+        for day, *pair in zip(self.expires[pairs].tolist(), *ends, strict=True):
+            found.setdefault(day, []).append((pair[0], pair[1]))
+        return found
+
+
+def assigned(evidence: Evidence, rules: IdentityRules, date: int) -> Bulk:
+    """What all evidence says on `date`, without overrides. O(n log n) for n pieces of evidence."""
+    facts = [rules.facts(kind) for kind in evidence.kinds]
+    kind, a, b = evidence.kind, evidence.a, evidence.b
+    listed = pc.is_in(evidence.ids, pa.array(sorted(rules.blocked_ids), pa.utf8()))
+    is_blocked = np.array([f.is_blocked for f in facts], bool)[kind] | listed.to_numpy(zero_copy_only=False)
+    place = _table(facts, lambda end, far: end.counted.get(far.rule.name, (-1, 0))[0])
+    most = np.full((len(facts), max((len(f.counted) for f in facts), default=0)), NEVER)
+    for row, fact in enumerate(facts):
+        for at, limit in fact.counted.values():
+            most[row, at] = limit
+    counters = _counters(evidence, place, most.shape[1], is_blocked)
+    is_shared = (counters > most[kind]).any(axis=1) & ~is_blocked
+    usable = ~(is_blocked | is_shared)
+    both = usable[a] & usable[b]
+    counted = (usable[a] & (place[kind[a], kind[b]] >= 0)) | (usable[b] & (place[kind[b], kind[a]] >= 0))
+    lives = _table(facts, lambda one, two: expiry_day(one, two, 0))
+    expires = np.where(lives[kind[a], kind[b]] < NEVER, evidence.last + lives[kind[a], kind[b]], NEVER)
+    is_live = both & (date < expires)
+    pairs = np.flatnonzero(is_live)
+    pairs = pairs[_by_rank(evidence, facts, pairs)]
+
+    cluster = _clusters(evidence, facts, rules, pairs)
+    profile = _founders(cluster, evidence.first_seen, np.array([f.strength for f in facts], np.int64)[kind])
+    counts = _counts(profile, facts, kind, rules)
+    inside = profile[a[pairs]] == profile[b[pairs]]
+    bottleneck = np.full(len(kind), -1)
+    bottleneck[profile[a[pairs[inside]]]] = pairs[inside]  # the last of a cluster stays: the greatest rank
+    refused = _refused(pairs[~inside], profile[a], profile[b], counts, rules)
+    return Bulk(
+        evidence, facts, is_blocked, is_shared, counters, profile, counts, bottleneck, expires, is_live,
+        both | (counted & ~is_blocked[a] & ~is_blocked[b]), refused,
+    )  # fmt: skip
+
+
+def components(count: int, a: Ints, b: Ints) -> Ints:
+    """Smallest place of each one's component, for `count` places and edges a–b.
+
+    >>> components(5, np.array([3, 1]), np.array([1, 4])).tolist()
+    [0, 1, 2, 1, 1]
+
+    Hooking of roots and pointer jumping (Y. Shiloach, U. Vishkin, "An O(log n) parallel connectivity algorithm",
+    J. Algorithms 3, 1982).
+    """
+    root = np.arange(count)
+    while True:
+        x, y = root[a], root[b]
+        apart = x != y
+        if not apart.any():
+            return root
+        a, b, x, y = a[apart], b[apart], x[apart], y[apart]
+        np.minimum.at(root, np.maximum(x, y), np.minimum(x, y))
+        while not np.array_equal(root, above := root[root]):
+            root = above
+
+
+def _ints(values: pa.Array) -> Ints:
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _table(facts: list[KindFacts], value: Any) -> Ints:
+    """Of each two kinds; NEVER for None."""
+    rows = [[NEVER if (said := value(one, two)) is None else said for two in facts] for one in facts]
+    return np.array(rows, np.int64).reshape(len(facts), len(facts))
+
+
+def _counters(evidence: Evidence, place: Ints, width: int, is_blocked: Bools) -> Ints:
+    """Distinct unblocked neighbours of each identifier by counted namespace."""
+    among = ~(is_blocked[evidence.a] | is_blocked[evidence.b])
+    a, b = evidence.a[among], evidence.b[among]
+    end, far = np.append(a, b), np.append(b, a)
+    at = place[evidence.kind[end], evidence.kind[far]]
+    flat = np.bincount(end[at >= 0] * width + at[at >= 0], minlength=len(is_blocked) * width)
+    return flat.reshape(len(is_blocked), width)
+
+
+def _by_rank(evidence: Evidence, facts: list[KindFacts], pairs: Ints) -> Ints:
+    """Order of these pairs by rank (`identity.rules.rank`)."""
+    a, b = evidence.a[pairs], evidence.b[pairs]
+    strength = np.array([f.strength for f in facts], np.int64)
+    one, two = evidence.kind[a], evidence.kind[b]
+    weaker = np.where(strength[one] >= strength[two], one, two)
+    is_latest = np.array([f.rule.keep == "latest" for f in facts], bool)[weaker]
+    day = np.where(is_latest, -evidence.last[pairs], evidence.first[pairs])
+    return np.lexsort((b, a, day, strength[weaker]))
+
+
+def _clusters(evidence: Evidence, facts: list[KindFacts], rules: IdentityRules, pairs: Ints) -> Ints:
+    """One member's place as the name of each one's cluster; `pairs` are the live ones by rank."""
+    a, b = evidence.a[pairs], evidence.b[pairs]
+    cluster = components(len(evidence.ids), a, b)
+    breaks = rules.limits.breaks(_counts(cluster, facts, evidence.kind, rules))[cluster]
+    nodes = np.flatnonzero(breaks)
+    if not len(nodes):
+        return cluster
+    names = evidence.ids.take(pa.array(nodes)).to_pylist()
+    place = dict(zip(names, nodes.tolist(), strict=True))
+    ends = (evidence.ids.take(pa.array(end[breaks[a]])).to_pylist() for end in (a, b))
+    units = {name: facts[k].unit for name, k in zip(names, evidence.kind[nodes].tolist(), strict=True)}
+    for group in arrange(units, [], [], zip(repeat(()), *ends), rules.limits):
+        places = [place[name] for name in group.members]
+        cluster[places] = min(places)
+    return cluster
+
+
+def _founders(cluster: Ints, first_seen: Ints, strength: Ints) -> Ints:
+    """Place of the member of each one's cluster that was first seen, then is the strongest, then has the least id."""
+    order = np.lexsort((strength, first_seen, cluster))
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = cluster[order[1:]] != cluster[order[:-1]]
+    founder = np.zeros(len(order), np.int64)
+    founder[cluster[order[is_first]]] = order[is_first]
+    return founder[cluster]
+
+
+def _counts(cluster: Ints, facts: list[KindFacts], kind: Ints, rules: IdentityRules) -> Ints:
+    """Counts of each cluster at the place that names it."""
+    units = np.array([f.unit for f in facts], np.int64).reshape(len(facts), len(rules.limits.zero))
+    counts = np.zeros((len(kind), units.shape[1]), np.int64)
+    for name in range(units.shape[1]):
+        counts[:, name] = np.bincount(cluster, units[kind, name], len(kind))
+    return np.minimum(counts, np.array(rules.limits.caps, np.int64))
+
+
+def _refused(pairs: Ints, one: Ints, two: Ints, counts: Ints, rules: IdentityRules) -> dict[int, Refusal]:
+    """What stands against each of these pairs, which lie between the clusters founded by `one` and `two`."""
+    known: dict[tuple[Any, ...], Refusal | None] = {}
+    refused: dict[int, Refusal] = {}
+    for pair in pairs.tolist():
+        both = tuple(counts[one[pair]].tolist()), tuple(counts[two[pair]].tolist())
+        if both not in known:
+            known[both] = refusal_between([], *both, rules.limits)
+        refusal = known[both]
+        assert refusal is not None, "a pair across two clusters is always refused"
+        refused[pair] = refusal
+    return refused
+
+
+def _grouped(count: int, key: Ints, value: Ints) -> tuple[Ints, list[int]]:
+    """Values in the order of their keys, and where those of each of `count` keys start."""
+    order = np.argsort(key, kind="stable")
+    starts = np.append(0, np.cumsum(np.bincount(key, minlength=count)))
+    return value[order], starts.tolist()
