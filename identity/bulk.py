@@ -295,7 +295,7 @@ def _by_rank(evidence: Evidence, facts: list[KindFacts], pairs: Ints) -> Ints:
     weaker = np.where(strength[one] >= strength[two], one, two)
     is_latest = np.array([f.rule.keep == "latest" for f in facts], bool)[weaker]
     day = np.where(is_latest, -evidence.last[pairs], evidence.first[pairs])
-    return np.lexsort((b, a, day, strength[weaker]))
+    return np.asarray(np.lexsort((b, a, day, strength[weaker])), np.int64)
 
 
 def _clusters(evidence: Evidence, facts: list[KindFacts], rules: IdentityRules, pairs: Ints) -> Ints:

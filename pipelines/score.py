@@ -5,6 +5,7 @@ from the store alone, so repeating a cycle is harmless. `progress` names a segme
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -16,15 +17,15 @@ from pipelines.moments import Judge
 from pipelines.profiles import Profiles
 from pipelines.resolve import Versions, days_of
 from schemas import arrow, log_record
-from schemas.ids import prefixes
+from schemas.ids import ranges
 from scoring.decay import weights
 from store.client import Store
 
 CYCLE_MS = 300
 CHUNK = 20_000
 """Identifiers whose profiles are computed together."""
-_PREPARE = 100_000
-"""Identifiers that one slice reads while a generation is prepared."""
+PREPARE = 100_000
+"""Identifiers of one slice of a generation: members lie all over the tables, every statement reads much of them."""
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
@@ -80,23 +81,22 @@ class Score:
             self._compute(generation, ruleset, sorted(ids), cause)
         self.must_reconcile = False
 
-    def _compute(
-        self, generation: str, ruleset: str, ids: list[str], cause: Cause, *, everything: bool = False
-    ) -> None:
-        """Compute the profiles of these identifiers; `everything`: they are a slice of all there are."""
+    def _compute(self, generation: str, ruleset: str, ids: list[str], cause: Cause) -> None:
+        """Compute the profiles of these identifiers."""
         if not ids:
             return
-        rules = Ruleset.from_json(ruleset)
-        writer = Profiles(self._store, self._workspace, generation, rules, self._date, judge=self._judge)
         journal = None
-        if generation == self._state.get("told") and is_needed(rules):
+        if generation == self._state.get("told") and is_needed(Ruleset.from_json(ruleset)):
             journal = Journal(self._store, self._workspace, generation, self._date, self._now, cause)
-        # members lie all over the tables, so every statement reads much of them: few statements for everything
-        chunk = _PREPARE if everything else CHUNK
-        for start in range(0, len(ids), chunk):
+        writer = self._writer(generation, ruleset)
+        for start in range(0, len(ids), CHUNK):
             version = self._versions.next()
-            writer.write(ids[start : start + chunk], version, journal, own=everything)
+            writer.write(ids[start : start + CHUNK], version, journal)
             self._state.put("version", version)
+
+    def _writer(self, generation: str, ruleset: str) -> Profiles:
+        rules = Ruleset.from_json(ruleset)
+        return Profiles(self._store, self._workspace, generation, rules, self._date, judge=self._judge)
 
     def _newer(self, generation: str) -> set[str]:
         """Profiles that an attempt wrote after the state's own last version: a dead one may have been wrong."""
@@ -151,17 +151,25 @@ class Score:
         scoring = Ruleset.from_json(record.ruleset).scoring
         derived = [list(part.items()) for part in (weights(scoring), scoring.bounds.as_map())]
         self._insert("generations", (self._workspace, record.generation, record.at, record.ruleset, *derived))
+        writer, version = self._writer(record.generation, record.ruleset), self._versions.next()
         count = self._store.query_rows(
             "SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}",
             {"w": self._workspace},
         )[0][0]
-        for prefix in prefixes(count, _PREPARE):
+
+        def write(between: tuple[str, str]) -> None:
             ids = self._ids(
                 "SELECT identifier_id FROM kintsugi_store.identifiers WHERE workspace = {w:String}"
-                " AND startsWith(identifier_id, {p:String})",
-                p=prefix,
-            )
-            self._compute(record.generation, record.ruleset, sorted(ids), Cause("rule"), everything=True)
+                " AND identifier_id >= {low:String} AND identifier_id < {high:String}",
+                low=between[0], high=between[1],
+            )  # fmt: skip
+            if ids:
+                writer.write(sorted(ids), version, own=True)
+
+        with ThreadPoolExecutor(2) as workers:  # while the store answers for one slice, the other is computed
+            for _ in workers.map(write, ranges(count, PREPARE)):
+                pass
+        self._state.put("version", version)
 
     def _point(self) -> None:
         """Put the newest activated generation and the date in force, once the generation is derived."""

@@ -7,6 +7,7 @@ an encoding; a domain tag keeps kinds apart.
 
 from collections.abc import Callable
 from hashlib import blake2b
+from itertools import pairwise
 from struct import Struct
 
 _LENGTH = Struct(">I").pack
@@ -74,6 +75,17 @@ def prefixes(count: int, most: int) -> list[str]:
     while count > most << (4 * digits):
         digits += 1
     return [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]
+
+
+def ranges(count: int, most: int) -> list[tuple[str, str]]:
+    """Bounds [low, high) of ids that cut `count` evenly spread ids into slices of about `most`.
+
+    >>> ranges(5, 10), ranges(11, 10)
+    ([('', 'g')], [('', '80000000'), ('80000000', 'g')])
+    """
+    parts = max(1, -(-count // most))
+    bounds = ["", *(f"{n * (1 << 32) // parts:08x}" for n in range(1, parts)), "g"]
+    return list(pairwise(bounds))
 
 
 def ordered(a: str, b: str) -> tuple[str, str]:
