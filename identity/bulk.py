@@ -5,9 +5,9 @@ that keeps every limit as a whole is one cluster: no part of it breaks one, and 
 other components go through `arrange`.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +18,16 @@ import pyarrow.compute as pc
 from identity.clusters import arrange, refusal_between
 from identity.evidence import Pair
 from identity.limits import Refusal
-from identity.records import CHUNK
-from identity.rules import IdentityRules, KindFacts, expiry_day, rank
+from identity.packs import Pack
+from identity.rules import IdentityRules, KindFacts, Rank, expiry_day
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 NEVER = 1 << 40
 """A day that does not come."""
+_BLOCK = 4_000
+"""Packs that are made together."""
 
 
 class Evidence(NamedTuple):
@@ -138,74 +140,78 @@ class Bulk:
 
     # state ------------------------------------------------------------------------------------------------
 
-    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Records of each identifier by field, ids ascending (identity/working_set.py says what they hold)."""
-        evidence, names = self.evidence, self.evidence.ids.to_pylist()
+    def packs(self, size: int) -> Iterator[Pack]:
+        """What a resolver must know, in packs of `size` identifiers, ascending."""
+        of, count = self.evidence, len(self.evidence.ids)
         usable = ~(self.is_blocked | self.is_shared)
-        both = usable[evidence.a] & usable[evidence.b]
-        near, near_at = _grouped(
-            len(names),
-            np.append(evidence.a[both], evidence.b[both]),
-            np.append(evidence.b[both], evidence.a[both]),
-        )
-        pairs, pairs_at = _grouped(len(names), evidence.a[self.is_kept], np.flatnonzero(self.is_kept))
+        both = usable[of.a] & usable[of.b]
+        near, near_at = _grouped(count, np.append(of.a[both], of.b[both]), np.append(of.b[both], of.a[both]))
+        pairs, pairs_at = _grouped(count, of.a[self.is_kept], np.flatnonzero(self.is_kept))
+        refused = np.fromiter(self.refused, np.int64, len(self.refused))
+        contested = np.zeros(count, bool)
+        contested[self.profile[np.append(of.a[refused], of.b[refused])]] = True
         founders, starts, places = self._members()
-        members = dict(
-            zip(founders.tolist(), zip(starts.tolist(), starts[1:].tolist(), strict=False), strict=True)
-        )
-        ends = (
-            end[np.fromiter(self.refused, np.int64, len(self.refused))] for end in (evidence.a, evidence.b)
-        )
-        contested = {int(self.profile[at]) for end in ends for at in end}
-        exclusions = np.where(self.is_blocked, 1, np.where(self.is_shared, 2, 0)).tolist()
-        for at, (name, kind, first_seen, profile) in enumerate(
-            zip(
-                names,
-                evidence.kind.tolist(),
-                evidence.first_seen.tolist(),
-                self.profile.tolist(),
-                strict=True,
+        sizes, members_at = np.zeros(count, np.int64), np.zeros(count + 1, np.int64)
+        sizes[founders] = np.diff(starts)
+        np.cumsum(sizes, out=members_at[1:])
+        named = np.flatnonzero((sizes > 0) | contested)
+        named_at = np.searchsorted(named, np.arange(count + 1))
+        for start in range(0, count, _BLOCK * size):
+            at = np.append(
+                np.arange(start, min(start + _BLOCK * size, count), size), min(start + _BLOCK * size, count)
             )
+            here, pair = slice(at[0], at[-1]), pairs[pairs_at[at[0]] : pairs_at[at[-1]]]
+            found = named[named_at[at[0]] : named_at[at[-1]]]
+            state = np.where(self.is_blocked[here], 1, np.where(self.is_shared[here], 2, 0))
+            columns = (
+                _cut(_texts(of.ids[here]), at),
+                _cut([of.kinds[kind] for kind in of.kind[here].tolist()], at),
+                _cut(of.first_seen[here].tolist(), at),
+                _cut(self._names(self.profile[here]), at),
+                _cut(state.tolist(), at),
+                _cut(self.counters[here].ravel().tolist(), at * self.counters.shape[1]),
+                _cut(np.diff(near_at[here.start : here.stop + 1]).tolist(), at),
+                _cut(self._names(near[near_at[at[0]] : near_at[at[-1]]]), near_at[at]),
+                _cut(np.diff(pairs_at[here.start : here.stop + 1]).tolist(), at),
+                _cut(self._names(of.b[pair]), pairs_at[at]),
+                _cut(of.first[pair].tolist(), pairs_at[at]),
+                _cut(of.last[pair].tolist(), pairs_at[at]),
+                [self._refusals(found) for found in _cut(pair.tolist(), pairs_at[at])],
+                _cut(((found - start) % size).tolist(), named_at[at]),
+                _cut(self.counts[found].ravel().tolist(), named_at[at] * self.counts.shape[1]),
+                _cut(self._bottlenecks(found), named_at[at]),
+                _cut(contested[found].tolist(), named_at[at]),
+                _cut(sizes[found].tolist(), named_at[at]),
+                _cut(self._names(places[members_at[at[0]] : members_at[at[-1]]]), members_at[at]),
+            )
+            yield from itertools.starmap(Pack, zip(*columns, strict=True))
+
+    def _names(self, places: Ints) -> list[str]:
+        return _texts(self.evidence.ids.take(pa.array(places)))
+
+    def _refusals(self, pairs: list[int]) -> dict[int, tuple[str, str]]:
+        if not self.refused:
+            return {}
+        return {n: tuple(self.refused[pair]) for n, pair in enumerate(pairs) if pair in self.refused}
+
+    def _bottlenecks(self, founders: Ints) -> list[Rank]:
+        """Of the clusters of some founders; `()` for one that is alone."""
+        ranks: list[Rank] = [()] * len(founders)
+        joined = np.flatnonzero(self.bottleneck[founders] >= 0)
+        pairs = self.bottleneck[founders[joined]]
+        strength, day = _rank_of(self.evidence, self.facts, pairs)
+        ends = self._names(self.evidence.a[pairs]), self._names(self.evidence.b[pairs])
+        for at, rank in zip(
+            joined.tolist(), zip(strength.tolist(), day.tolist(), *ends, strict=True), strict=True
         ):
-            neighbours = [names[other] for other in near[near_at[at] : near_at[at + 1]].tolist()]
-            counters = tuple(self.counters[at, : len(self.facts[kind].counted)].tolist())
-            exclusion = ("", "blocked", "shared")[exclusions[at]]
-            entry: dict[str, Any] = {
-                "i": (evidence.kinds[kind], first_seen, names[profile], exclusion, len(neighbours), counters)
-            }
-            for k in range(0, len(neighbours), CHUNK):
-                entry[f"n{k // CHUNK}"] = tuple(neighbours[k : k + CHUNK])
-            for pair in pairs[pairs_at[at] : pairs_at[at + 1]].tolist():
-                entry["l" + names[evidence.b[pair]]] = self._pair(pair)
-            if at in members or at in contested:
-                entry["c"] = self._cluster(at, names, at in contested)
-            if at in members:
-                start, end = members[at]
-                entry["m"] = tuple([names[member] for member in places[start:end].tolist()])
-            yield name, entry
-
-    def _pair(self, pair: int) -> tuple[Any, ...]:
-        days = int(self.evidence.first[pair]), int(self.evidence.last[pair])
-        refusal = self.refused.get(pair)
-        return (*days, tuple(refusal), None) if refusal else days
-
-    def _cluster(self, founder: int, names: list[str], is_contested: bool) -> tuple[Any, ...]:
-        pair, of = int(self.bottleneck[founder]), self.evidence
-        bottleneck: tuple[Any, ...] = ()
-        if pair >= 0:
-            a, b = int(of.a[pair]), int(of.b[pair])
-            facts = self.facts[of.kind[a]], self.facts[of.kind[b]]
-            bottleneck = rank(names[a], names[b], *facts, int(of.first[pair]), int(of.last[pair]))
-        return (tuple(self.counts[founder].tolist()), bottleneck, (), is_contested)
+            ranks[at] = rank
+        return ranks
 
     def due(self) -> dict[int, list[Pair]]:
         """Pairs by the day on which they expire, of those that have not."""
         pairs = np.flatnonzero(self.is_live & (self.expires < NEVER))
         found: dict[int, list[Pair]] = {}
-        ends = (
-            self.evidence.ids.take(pa.array(end[pairs])).to_pylist()
-            for end in (self.evidence.a, self.evidence.b)
-        )
+        ends = (self._names(end[pairs]) for end in (self.evidence.a, self.evidence.b))
         for day, *pair in zip(self.expires[pairs].tolist(), *ends, strict=True):
             found.setdefault(day, []).append((pair[0], pair[1]))
         return found
@@ -231,7 +237,8 @@ def assigned(evidence: Evidence, rules: IdentityRules, date: int) -> Bulk:
     expires = np.where(lives[kind[a], kind[b]] < NEVER, evidence.last + lives[kind[a], kind[b]], NEVER)
     is_live = both & (date < expires)
     pairs = np.flatnonzero(is_live)
-    pairs = pairs[_by_rank(evidence, facts, pairs)]
+    strength, day = _rank_of(evidence, facts, pairs)
+    pairs = pairs[np.lexsort((b[pairs], a[pairs], day, strength))]
 
     cluster = _clusters(evidence, facts, rules, pairs)
     profile = _founders(cluster, evidence.first_seen, np.array([f.strength for f in facts], np.int64)[kind])
@@ -267,6 +274,11 @@ def components(count: int, a: Ints, b: Ints) -> Ints:
             root = above
 
 
+def _texts(values: pa.Array) -> list[str]:
+    texts: list[str] = values.to_numpy(zero_copy_only=False).tolist()  # several times as fast as `to_pylist`
+    return texts
+
+
 def _ints(values: pa.Array) -> Ints:
     return np.asarray(values.to_numpy(zero_copy_only=False), np.int64)
 
@@ -287,15 +299,13 @@ def _counters(evidence: Evidence, place: Ints, width: int, is_blocked: Bools) ->
     return flat.reshape(len(is_blocked), width)
 
 
-def _by_rank(evidence: Evidence, facts: list[KindFacts], pairs: Ints) -> Ints:
-    """Order of these pairs by rank (`identity.rules.rank`)."""
-    a, b = evidence.a[pairs], evidence.b[pairs]
+def _rank_of(evidence: Evidence, facts: list[KindFacts], pairs: Ints) -> tuple[Ints, Ints]:
+    """Strength and day by which these pairs are ranked (`identity.rules.rank`)."""
     strength = np.array([f.strength for f in facts], np.int64)
-    one, two = evidence.kind[a], evidence.kind[b]
+    one, two = evidence.kind[evidence.a[pairs]], evidence.kind[evidence.b[pairs]]
     weaker = np.where(strength[one] >= strength[two], one, two)
     is_latest = np.array([f.rule.keep == "latest" for f in facts], bool)[weaker]
-    day = np.where(is_latest, -evidence.last[pairs], evidence.first[pairs])
-    return np.asarray(np.lexsort((b, a, day, strength[weaker])), np.int64)
+    return strength[weaker], np.where(is_latest, -evidence.last[pairs], evidence.first[pairs])
 
 
 def _clusters(evidence: Evidence, facts: list[KindFacts], rules: IdentityRules, pairs: Ints) -> Ints:
@@ -306,11 +316,11 @@ def _clusters(evidence: Evidence, facts: list[KindFacts], rules: IdentityRules, 
     nodes = np.flatnonzero(breaks)
     if not len(nodes):
         return cluster
-    names = evidence.ids.take(pa.array(nodes)).to_pylist()
+    names = _texts(evidence.ids.take(pa.array(nodes)))
     place = dict(zip(names, nodes.tolist(), strict=True))
-    ends = (evidence.ids.take(pa.array(end[breaks[a]])).to_pylist() for end in (a, b))
+    ends = (_texts(evidence.ids.take(pa.array(end[breaks[a]]))) for end in (a, b))
     units = {name: facts[k].unit for name, k in zip(names, evidence.kind[nodes].tolist(), strict=True)}
-    for group in arrange(units, [], [], zip(repeat(()), *ends), rules.limits):
+    for group in arrange(units, [], [], zip(itertools.repeat(()), *ends), rules.limits):
         places = [place[name] for name in group.members]
         cluster[places] = min(places)
     return cluster
@@ -349,8 +359,13 @@ def _refused(pairs: Ints, one: Ints, two: Ints, counts: Ints, rules: IdentityRul
     return refused
 
 
-def _grouped(count: int, key: Ints, value: Ints) -> tuple[Ints, list[int]]:
+def _grouped(count: int, key: Ints, value: Ints) -> tuple[Ints, Ints]:
     """Values in the order of their keys, and where those of each of `count` keys start."""
     order = np.argsort(key, kind="stable")
-    starts = np.append(0, np.cumsum(np.bincount(key, minlength=count)))
-    return value[order], starts.tolist()
+    return value[order], np.append(0, np.cumsum(np.bincount(key, minlength=count)))
+
+
+def _cut(column: list[Any], bounds: Ints) -> list[list[Any]]:
+    """The parts of a column that begins at the first of the bounds."""
+    at = (bounds - bounds[0]).tolist()
+    return [column[start:end] for start, end in itertools.pairwise(at)]

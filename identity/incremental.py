@@ -22,6 +22,7 @@ from identity.changes import Changes, Move
 from identity.clusters import clusters
 from identity.evidence import Link, Override, Sighting
 from identity.limits import Refusal
+from identity.packs import PACK
 from identity.records import Identifier, IdentityRow, MemoryState, State, stored_refusal
 from identity.rules import IdentityRules
 from schemas.ids import ordered
@@ -80,7 +81,7 @@ class Resolver:
         if self._checked:
             self._checked.take(evidence)
         bulk = assigned(evidence, self.rules, self.date)
-        self._state.fill(bulk.records())
+        self._state.fill(bulk.packs(PACK))
         for day, pairs in bulk.due().items():
             portions = range(0, len(pairs), DUE)
             for k, start in enumerate(portions):

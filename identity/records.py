@@ -4,24 +4,13 @@ Invariant: a record is a plain tuple of text, ints, None and such tuples. What f
 link is accepted, whether it has expired) is not kept; a refusal is, as it was published.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 from identity.evidence import Pair, Verb
 from identity.limits import Refusal, Vector
+from identity.packs import Pack, key_of, records
 from identity.rules import IdentityRules, KindFacts, Rank
-
-CHUNK = 64
-"""Neighbours under one key."""
-
-
-def key_of(identifier: str, field: str) -> str:
-    """Key of a record in the state: a field is a letter, and what tells its records of one identifier apart.
-
-    >>> key_of("ab", "i"), key_of("ab", "n0")
-    ('i:ab', 'n:ab:0')
-    """
-    return f"{field[0]}:{identifier}:{field[1:]}" if len(field) > 1 else f"{field}:{identifier}"
 
 
 class State(Protocol):
@@ -36,8 +25,8 @@ class State(Protocol):
     def delete(self, key: str) -> None:
         """Remove the key; nothing happens when there is none."""
 
-    def fill(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Put the records, by field, of many identifiers at once: ascending, into a state that knows none."""
+    def fill(self, packs: Iterable[Pack]) -> None:
+        """Put all records of packs of PACK identifiers, ascending, into a state that knows no identifier."""
 
 
 class MemoryState:
@@ -55,11 +44,12 @@ class MemoryState:
         """Remove the key; nothing happens when there is none."""
         self.values.pop(key, None)
 
-    def fill(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Put the records of many identifiers."""
-        for identifier, fields in records:
-            for field, value in fields.items():
-                self.put(key_of(identifier, field), value)
+    def fill(self, packs: Iterable[Pack]) -> None:
+        """Put the records of all packs."""
+        for pack in packs:
+            for identifier, fields in records(pack).items():
+                for field, value in fields.items():
+                    self.put(key_of(identifier, field), value)
 
 
 class IdentityRow(NamedTuple):

@@ -21,7 +21,8 @@ from typing import Any
 from identity.clusters import refusal_between
 from identity.evidence import Pair, Verb
 from identity.limits import Refusal
-from identity.records import CHUNK, Cluster, Couple, Identifier, State
+from identity.packs import CHUNK
+from identity.records import Cluster, Couple, Identifier, State
 from identity.rules import IdentityRules, Rank, expiry_day, rank
 from schemas.ids import ordered
 

@@ -7,15 +7,15 @@ inside an element, sees all of it.
 
 import pickle
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
+
+from identity.packs import Pack, records
 
 CACHE_LIMIT = 500_000
 CHANGED_LIMIT = 100_000
 """Changed keys that wait to be written: one element may build a generation over all of history."""
-PACK = 16
-"""Identifiers whose records are built into one value."""
 PACKS_KEPT = 2_000
 """Packs that stay unpacked in memory, some 25 kB each."""
 _WRITTEN_TOGETHER = 2_000
@@ -113,14 +113,14 @@ class Packed:
         else:
             self._state.put(self._prefix + key, False)
 
-    def fill(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Build in the records of many identifiers, ascending."""
+    def fill(self, packs: Iterable[Pack]) -> None:
+        """Build in packs of identifiers, ascending."""
         firsts: list[str] = []
-        packs = _packs(iter(records))
-        while some := list(islice(packs, _WRITTEN_TOGETHER)):
+        source = iter(packs)
+        while some := list(islice(source, _WRITTEN_TOGETHER)):
             names = [f"{self._prefix}p:{len(firsts) + n}" for n in range(len(some))]
-            self._state.write(dict(zip(names, map(pickle.dumps, some), strict=True)))
-            firsts += [next(iter(pack)) for pack in some]
+            self._state.write({name: pickle.dumps(tuple(p)) for name, p in zip(names, some, strict=True)})
+            firsts += [pack.ids[0] for pack in some]
         self._firsts = tuple(firsts)
         self._state.put(self._prefix + "packs", self._firsts)
 
@@ -136,11 +136,7 @@ class Packed:
         if number not in self._unpacked:
             if len(self._unpacked) >= PACKS_KEPT:
                 self._unpacked.clear()
-            self._unpacked[number] = pickle.loads(self._state.read(f"{self._prefix}p:{number}"))  # noqa: S301 our own
+            pack = self._state.read(f"{self._prefix}p:{number}")
+            self._unpacked[number] = records(Pack(*pickle.loads(pack)))  # noqa: S301 our own
         fields = self._unpacked[number].get(identifier)
         return None if fields is None else fields.get(letter + more)
-
-
-def _packs(records: Iterator[tuple[str, Mapping[str, Any]]]) -> Iterator[dict[str, Mapping[str, Any]]]:
-    while pack := dict(islice(records, PACK)):
-        yield pack
