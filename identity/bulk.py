@@ -192,7 +192,8 @@ class Bulk:
     def _refusals(self, pairs: list[int]) -> dict[int, tuple[str, str]]:
         if not self.refused:
             return {}
-        return {n: tuple(self.refused[pair]) for n, pair in enumerate(pairs) if pair in self.refused}
+        found = ((n, self.refused.get(pair)) for n, pair in enumerate(pairs))
+        return {n: (refusal.reason, refusal.blocker) for n, refusal in found if refusal}
 
     def _bottlenecks(self, founders: Ints) -> list[Rank]:
         """Of the clusters of some founders; `()` for one that is alone."""

@@ -7,6 +7,7 @@ the same people another founding identifier. While events arrive, the second of 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,9 +33,13 @@ one into several; several into several others; none before; none after, where id
 _STAYS = ("unchanged", "resized")
 """Profiles that stay one."""
 
-_ROWS = """SELECT profile_id, members, stage, identity_score AS identity, behaviour_score AS behaviour
+_ROWS = """SELECT profile_id, arrayMap(i -> reinterpretAsUInt64(unhex(substring(i, 1, 16))), members) AS members,
+    stage, identity_score AS identity, behaviour_score AS behaviour
 FROM kintsugi_store.scored_profiles(derivation = {%(g)s:String}) WHERE workspace = {w:String}"""
-"""Living profiles of a generation with their scores on the date in force, in thousandths."""
+"""Living profiles of a generation with their scores on the date in force, in thousandths.
+
+Of a member half its id, 64 of 128 bits: among ten million identifiers two are alike with a chance of 3 in a million.
+"""
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,17 @@ class Preview:
 def difference(store: Store, workspace: str, before: str, after: str) -> Preview:
     """What changes when generation `after` takes the place of `before`; both must be derived and open.
 
-    O(n log n) for n identifiers, of which it holds some 150 bytes each.
+    O(n log n) for n identifiers, of which it holds some 100 bytes each.
     """
     ((as_of,),) = store.query_rows(
         "SELECT toString(as_of) FROM kintsugi_store.in_force FINAL WHERE workspace = {w:String}",
         {"w": workspace},
     )
     ask = {"w": workspace, "g0": before, "g1": after}
-    sides = [_side(store, ask, generation) for generation in ("g0", "g1")]
-    pairs = matched(*(side["members"] for side in sides))
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(digest_of, store, workspace, after)
+        sides = [_side(store, ask, generation) for generation in ("g0", "g1")]
+        pairs = matched(*(side["members"] for side in sides))
     excluded = dict(
         store.query_rows(
             "SELECT generation, count() FROM kintsugi_store.excluded_identifiers FINAL WHERE workspace = {w:String}"
@@ -135,7 +142,7 @@ def difference(store: Store, workspace: str, before: str, after: str) -> Preview
         [_effect(name, sides, pairs) for name in SCORES],
         _stages(sides, pairs),
         _examples(store, ask, sides, pairs),
-        digest_of(store, workspace, after),
+        hashed.result(),
     )
 
 
@@ -173,7 +180,7 @@ def matched(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Pairs:
     [Change(kind='merged', before=2, after=1), Change(kind='created', before=0, after=1)]
     """
     members = [pc.list_flatten(side) for side in (before, after)]
-    every = pa.chunked_array([chunk for side in members for chunk in side.chunks], pa.utf8())
+    every = pa.chunked_array([chunk for side in members for chunk in side.chunks], members[0].type)
     encoded = every.combine_chunks().dictionary_encode()
     places = encoded.indices.to_numpy()
     owners = np.full((2, len(encoded.dictionary)), -1, np.int64)

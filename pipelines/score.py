@@ -24,7 +24,7 @@ from store.client import Store
 CYCLE_MS = 300
 CHUNK = 20_000
 """Identifiers whose profiles are computed together."""
-PREPARE = 100_000
+PREPARE = 200_000
 """Identifiers of one slice of a generation: members lie all over the tables, every statement reads much of them."""
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
