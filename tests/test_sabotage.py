@@ -27,6 +27,7 @@ class Sabotage(NamedTuple):
 
 STEPS = "tests/laws/test_step_laws.py::"
 ORACLE = "tests/laws/test_identity_function.py::test_it_equals_the_oracle"
+BULK = "tests/laws/test_identity_bulk.py"
 SABOTAGES = [
     Sabotage(
         "deduplication off", "pipelines/normalize.py",
@@ -136,6 +137,29 @@ SABOTAGES = [
     Sabotage(
         "the resolver lets no link expire", "identity/batch.py",
         "self._look_again(a, b, what)", "pass", "tests/laws/test_identity_order.py",
+    ),
+    Sabotage(
+        "what hangs together is one person", "identity/bulk.py",
+        "    if not len(nodes):\n", "    if True:\n", BULK,
+    ),
+    Sabotage(
+        "what was built does not expire", "identity/incremental.py",
+        "for day, pairs in bulk.due().items():", "for day, pairs in {}.items():", BULK,
+    ),
+    Sabotage(
+        "what was built cannot be forgotten", "pipelines/state.py",
+        "self._state.put(self._prefix + key, False)", "self._state.delete(self._prefix + key)",
+        "tests/unit/pipelines/test_state.py",
+    ),
+    Sabotage(
+        "an earlier life of a generation speaks on", "pipelines/resolve.py",
+        "AND version < {{v:UInt64}} AND {says}", "AND version < {{v:UInt64}} AND 0",
+        STEPS + "test_a_generation_opened_again_says_nothing_of_its_earlier_life",
+    ),
+    Sabotage(
+        "history has no hits", "pipelines/resolve.py",
+        "hits = beside.submit(fill, self._store", "hits = beside.submit(lambda *_: None, self._store",
+        "tests/laws/test_pipeline_laws.py::test_rules_applied_to_history_equal_rules_from_the_start",
     ),
 ]  # fmt: skip
 

@@ -263,6 +263,44 @@ def test_a_new_slot_takes_a_late_copy_of_what_was_closed_since(store: Store, new
     assert told.what == "control"
 
 
+def test_a_generation_opened_again_says_nothing_of_its_earlier_life(
+    store: Store, new_world: MakeWorld
+) -> None:
+    """While it was closed a browser became shared: its old cluster is gone, and who was in it is alone."""
+    world = new_world()
+    opened = world.opened("g2")
+    close = opened.__class__(
+        workspace=world.name, at=opened.at, id=opened.id + "c", action="close", generation="g2"
+    )
+
+    def visit(number: int) -> dict[str, Any]:
+        phone = {"externalIds": [{"id": f"1382213800{number}", "type": "phone"}]}
+        return page(number, anonymousId="browser", context=phone)
+
+    job = run(store, world, [visit(1), visit(2), page(9, userId="u")])
+    job.run(lines([opened, close]))
+    job.run(lines(world.events([visit(n) for n in (3, 4, 5)])))
+    job.run(lines([world.opened("g2")]))
+    tables = {
+        "identity_map": "profile_id != identifier_id OR state != 'member'", "clusters": "notEmpty(members)",
+        "excluded_identifiers": "reason != ''", "refused_links": "reason != ''",
+    }  # fmt: skip
+    for table, says in tables.items():
+        one, two = (
+            store.query_rows(
+                f"SELECT * EXCEPT (version, generation) FROM kintsugi_store.{table} FINAL"
+                f" WHERE workspace = {{w:String}} AND generation = {{g:String}} AND ({says}) ORDER BY ALL",
+                {"w": world.name, "g": generation},
+            )
+            for generation in ("g1", "g2")
+        )
+        assert one == two, table
+    assert store.query_rows(
+        "SELECT reason FROM kintsugi_store.excluded_identifiers FINAL WHERE workspace = {w:String}"
+        " AND generation = 'g2'", {"w": world.name}
+    ) == [("shared",)]  # fmt: skip
+
+
 def test_equal_events_of_two_workspaces_share_no_id(tmp_path: Path, store: Store) -> None:
     """So tenants cannot be joined."""
     one, two = World(tmp_path, "one"), World(tmp_path, "two")

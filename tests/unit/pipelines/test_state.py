@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from identity.packs import Pack, key_of, records
 from pipelines import state
-from pipelines.state import FlinkState
+from pipelines.local_job import DictState
+from pipelines.state import FlinkState, Packed
 
 
 class FlinksMap(dict[str, Any]):
@@ -62,3 +64,40 @@ def test_it_is_a_dictionary_that_writes_back(calls: list[tuple[str, Any, Any]], 
             assert len(waiting) < 4, "an element may be as large as history"
         tested.flush()
         assert dict(flinks) == expected
+
+
+def pack(*ids: str) -> Pack:
+    """Identifiers without neighbours."""
+    n = len(ids)
+    return Pack(
+        list(ids), ["user"] * n, [1] * n, list(ids), [0] * n, [], [0] * n, [], [0] * n, [], [], [], {},
+        [], [], [], [], [], [],
+    )  # fmt: skip
+
+
+BUILT = [pack("b", "d"), pack("f", "h")]
+RECORDS = st.sampled_from(
+    [key_of(i, field) for i in "abcdefghi" for field in ("i", "n0")] + ["date", "due:3:0"]
+)
+
+
+@given(calls=st.lists(st.tuples(RECORDS, st.sampled_from([None, (1,), (2, "x")])), max_size=40))
+def test_what_was_built_can_be_changed_and_forgotten(calls: list[tuple[str, Any]]) -> None:
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(state, "PACKS_KEPT", 1)
+        kept = DictState()
+        Packed(kept, "g:").fill(BUILT)
+        tested = Packed(kept, "g:")
+        expected = {
+            key_of(i, field): r for p in BUILT for i, of in records(p).items() for field, r in of.items()
+        }
+        for key, value in calls:
+            if value is None:
+                tested.delete(key)
+                expected.pop(key, None)
+            else:
+                tested.put(key, value)
+                expected[key] = value
+            assert {k: v for k in {*expected, key} if (v := tested.get(k)) is not None} == expected
+        kept.delete_prefix("g:")
+        assert Packed(kept, "g:").get("i:b") is None
