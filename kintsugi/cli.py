@@ -7,8 +7,8 @@ wrong, 2 for a command that cannot be understood.
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -415,13 +415,29 @@ def rules_test(
     sys.exit(0 if story.run(settings, folder or settings.config / workspace, _say) else 1)
 
 
+@contextmanager
+def _deriving() -> Iterator[Callable[[int, int], None]]:
+    """Shows how far a generation is, once there is anything to show."""
+    from kintsugi.progress import Progress
+
+    with ExitStack() as held:
+        bars: list[Progress] = []
+
+        def at(done: int, total: int) -> None:
+            bars[:] = bars or [held.enter_context(Progress("derived", unit="profiles"))]
+            bars[0].at(done, total)
+
+        yield at
+
+
 @rules_app.command("apply")
 def rules_apply(workspace: WorkspaceOption, timeout: TimeoutOption = 600.0) -> None:
     """Derive everything by the files as they are now, then switch to it."""
     from kintsugi import rules
 
-    with _store_and_log() as (settings, store, log):
-        generation, is_new = rules.apply(settings, rules.Job(store, log, timeout, _say), workspace)
+    with _store_and_log() as (settings, store, log), _deriving() as at:
+        job = rules.Job(store, log, timeout, _say, derived=at)
+        generation, is_new = rules.apply(settings, job, workspace)
     _say(f"{generation} is in force" + ("" if is_new else " already"))
 
 
@@ -436,8 +452,8 @@ def rules_preview(
     from kintsugi import rules
     from kintsugi.preview_text import text
 
-    with _store_and_log() as (settings, store, log):
-        job = rules.Job(store, log, timeout, (lambda _: None) if as_json else _say)
+    with _store_and_log() as (settings, store, log), _deriving() as at:
+        job = rules.Job(store, log, timeout, (lambda _: None) if as_json else _say, derived=at)
         found = rules.preview(settings, job, workspace, keep=keep)
     _say(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if as_json else text(found))
 
@@ -447,9 +463,9 @@ def rules_rollback(workspace: WorkspaceOption, timeout: TimeoutOption = 600.0) -
     """Put in force what was in force before; the files stay as they are."""
     from kintsugi import rules, workspaces
 
-    with _store_and_log() as (settings, store, log):
+    with _store_and_log() as (settings, store, log), _deriving() as at:
         workspaces.require(settings, workspace)
-        generation = rules.rollback(rules.Job(store, log, timeout, _say), workspace)
+        generation = rules.rollback(rules.Job(store, log, timeout, _say, derived=at), workspace)
     _say(f"{generation} is in force")
 
 

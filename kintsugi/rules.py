@@ -33,6 +33,8 @@ from store.keyring import KeyGeneration
 
 Action = Literal["open", "activate", "close"]
 _T = TypeVar("_T")
+_PATIENCE_S, _LOOK_EVERY_S = 10.0, 2.0
+"""Seconds after which how far a generation is derived is looked at, and between two looks."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,23 @@ class Job:
     progress: Callable[[str], None] = lambda _: None
     while_waiting: Callable[[], None] = lambda: None
     """Called often while the job works; may raise."""
+    derived: Callable[[int, int], None] = lambda done, total: None
+    """Told (profiles written, profiles that there will be) while a generation takes long to derive."""
 
     def tell(self, workspace: str, action: Action, generation: str, ruleset: str = "") -> None:
         """Append a record and return when the job has done what it says; Problem when that takes too long."""
         self._append(workspace, action, generation, ruleset)
         marks = self.log.mark([workspace])
-        if wait_for(marks, self.store, self.timeout, lambda done, total: self.while_waiting()):
+        look_at = time.monotonic() + _PATIENCE_S
+
+        def look(*_: int) -> None:
+            nonlocal look_at
+            self.while_waiting()
+            if action == "open" and time.monotonic() >= look_at:
+                self.derived(*_derived(self.store, workspace, generation))
+                look_at = time.monotonic() + _LOOK_EVERY_S
+
+        if wait_for(marks, self.store, self.timeout, look):
             raise Problem("bad_request", f"{action} {generation} is in the log, but the job lags; "
                           "`kintsugi status` says why, `kintsugi wait` waits for it.")  # fmt: skip
 
@@ -194,6 +207,18 @@ def open_generations(store: Store, name: str) -> set[str]:
     """Generations that the job derives, or will when it gets there: those whose newest word is not `close`."""
     newest = {told.generation: told.action for told in history(store, name) if told.action != "activate"}
     return {generation for generation, action in newest.items() if action == "open"}
+
+
+def _derived(store: Store, name: str, generation: str) -> tuple[int, int]:
+    """Profiles of a generation that are written, and how many there will be; the map is written before the first."""
+    of = "WHERE workspace = {w:String} AND generation = {g:String}"
+    ((written, known, mapped),) = store.query_rows(
+        f"SELECT (SELECT count() FROM kintsugi_store.profile_rows {of}),"
+        " (SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}),"
+        f" (SELECT count() FROM kintsugi_store.identity_map {of} AND profile_id != identifier_id)",
+        {"w": name, "g": generation},
+    )
+    return int(written), max(0, int(known) - int(mapped))
 
 
 def _ruleset_of(store: Store, name: str, generation: str) -> str:

@@ -135,6 +135,19 @@ def test_a_preview_is_what_apply_gives_and_rollback_returns(desk: Desk) -> None:
     assert digest(desk.store, desk.name) == shown.digest
 
 
+def test_whoever_waits_for_a_generation_is_told_how_far_it_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "_PATIENCE_S", 0.0)
+    desk.drain()
+    told: list[tuple[int, int]] = []
+    job = rules.Job(desk.store, desk.log, timeout=20, derived=lambda *share: told.append(share))
+    generation, _ = rules.apply(desk.settings, job, desk.name)
+    assert told, "the local job has done all when it is first looked at"
+    profiles = digest_of(desk.store, desk.name, generation).profiles
+    assert told[0] == (profiles, profiles + len(desk.stored(generation)["excluded_identifiers"]))
+
+
 def test_a_closed_generation_comes_back_with_all_evidence(desk: Desk) -> None:
     first, _ = rules.apply(desk.settings, desk.job, desk.name)
     desk.write(OTHER_IDENTITY, SCORING)
