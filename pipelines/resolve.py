@@ -7,7 +7,7 @@ the stored map equals the state once an element is done: rows are written before
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -27,7 +27,7 @@ from store.overrides import days_of, override_of, overrides_of
 __all__ = ["Resolve", "Versions", "days_of", "override_of", "overrides_of"]
 
 BUILD_ROWS = 200_000
-"""Rows that one insert writes while a generation is built."""
+"""Rows that one insert writes, and pieces of later evidence that wait together, when a generation is built."""
 _SWITCHED = """
 INSERT INTO kintsugi_store.identity_changes
     (workspace, generation, changed_at, identifier_id, from_profile, to_profile, cause, version, evidence)
@@ -53,6 +53,7 @@ _BLANK = {
     "refused_links": ("a, b, '', ''", "reason != ''"),
 }
 """By table of the map: the row that says nothing, and whether a row says something."""
+_T = TypeVar("_T")
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
@@ -199,9 +200,14 @@ class Resolve:
             bulk = resolver.build(evidence_until(self._store, self._workspace, self.date))
             self._write_all(generation, bulk)
             hits.result()
-        later = evidence_after(self._store, self._workspace, self.date)
-        for _ in self._publish(generation, resolver.add(*later, overrides_of(self._store, self._workspace))):
-            pass
+        sightings, links = evidence_after(self._store, self._workspace, self.date)
+        for part in (
+            *((some, (), ()) for some in _portions(sightings)),
+            *(((), some, ()) for some in _portions(links)),
+            ((), (), overrides_of(self._store, self._workspace)),
+        ):
+            for _ in self._publish(generation, resolver.add(*part)):
+                pass
 
     def _write_all(self, generation: str, bulk: Bulk) -> None:
         """Write the map of a new generation, and take back what else an earlier life of it said."""
@@ -309,3 +315,8 @@ class Resolve:
 
     def _query(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return self._store.query_rows(sql, {"w": self._workspace, **parameters})
+
+
+def _portions(evidence: list[_T]) -> Iterator[list[_T]]:
+    for start in range(0, len(evidence), BUILD_ROWS):
+        yield evidence[start : start + BUILD_ROWS]
