@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kintsugi import rules
+from kintsugi.controls import tell_again
 from kintsugi.digest import digest, digest_of
 from kintsugi.preview import Preview, step
 from kintsugi.preview_text import text
@@ -175,6 +176,20 @@ def test_a_replay_in_any_order_opens_what_is_open(desk: Desk, tmp_path: Path) ->
     with running_store(tmp_path / "replayed") as store:
         LocalJob(store, desk.world.home, slots=2, seed=3).run(lines(sorted(desk.log.records, key=lateness)))
         assert digest(store, desk.name) == believed
+
+
+def test_a_job_without_state_comes_to_the_same_by_what_is_told_again(tmp_path: Path) -> None:
+    with running_store(tmp_path / "store") as store:
+        desk = Desk(tmp_path, store, "rebuilt")
+        rules.apply(desk.settings, desk.job, desk.name)
+        desk.drain()
+        believed = digest(store, desk.name)
+        job = LocalJob(store, tmp_path, check=True)
+        log = LocalLog(job)
+        tell_again(store, log)
+        assert digest(store, desk.name) == believed == digest(store, desk.name, DATE)
+        log.append(desk.world.events([planted(9, userId="dora", anonymousId="browser")]))
+        assert digest(store, desk.name) == digest(store, desk.name, DATE) != believed
 
 
 def test_what_cannot_be_previewed_or_rolled_back_says_so(desk: Desk) -> None:
