@@ -9,6 +9,7 @@ ruleset, joins by union-find and counts points: no store, no limits, no examples
 
 import argparse
 import json
+import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -89,10 +90,17 @@ def measure(stack: Stack, identifiers: int) -> dict[str, Any]:
     stack.wait(3600)
     (stack.config / NAME / "identity.yaml").write_text(CHANGED, encoding="utf-8")
     settings = Settings.load(stack.env)
-    before = processor_seconds(stack)
+    before, peak = processor_seconds(stack), dict[str, int]()
+
+    def look() -> None:
+        for name, entry in stack.said.processes.items():
+            held = psutil.Process(entry.pid).memory_info().rss >> 20
+            peak[name] = max(peak.get(name, 0), held)
+
     with stack.log() as log:
         started = time.monotonic()
-        found = rules.preview(settings, rules.Job(stack.store, log, 3600), NAME)
+        job = rules.Job(stack.store, log, 3600, while_waiting=look)
+        found = rules.preview(settings, job, NAME)
         seconds = time.monotonic() - started
     spent = {name: round(after - before[name], 1) for name, after in processor_seconds(stack).items()}
     started = time.monotonic()
@@ -106,6 +114,8 @@ def measure(stack: Stack, identifiers: int) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "of which comparing": round(compared, 1),
         **{f"processor seconds {name}": value for name, value in spent.items() if value >= 1},
+        **{f"most MB {name}": peak.get(name, 0) for name in ("store", "taskmanager")},
+        "most MB preview": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         "plain_seconds": round(plain_seconds, 1),
         "times the plain program": round(seconds / plain_seconds, 1),
         "load": round(psutil.getloadavg()[0], 1),

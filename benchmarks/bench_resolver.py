@@ -3,10 +3,10 @@
 Usage: python -m benchmarks.bench_resolver [--links 1000000] [--json FILE]
 
 Novel links, repeated ones (nine of ten), what an event costs as links grow, a supernode, one person's cookies one by
-one, bytes of state. Seconds are of the processor, without making the evidence; ratios compare both programs on this
-machine in this run. Union-find knows no limits, no sharing, no days, and can undo nothing: it is the floor, not a
-rival. While links grow the values of the state are kept pickled, as a backend keeps them: ten million links take about
-8 GB.
+one, all at once as a new generation is built, bytes of state. Seconds are of the processor, without making the
+evidence; ratios compare both programs on this machine in this run. Union-find knows no limits, no sharing, no days, and
+can undo nothing: it is the floor, not a rival. While links grow the values of the state are kept pickled, as a backend
+keeps them: ten million links take about 8 GB.
 """
 
 import argparse
@@ -21,9 +21,14 @@ from statistics import median
 from time import process_time
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
+from identity.bulk import Evidence
 from identity.evidence import Link, Sighting
 from identity.incremental import MemoryState, Resolver
 from identity.rules import IdentityRules, NamespaceRule
+from pipelines.local_job import DictState
+from pipelines.state import Packed
 from schemas.ids import identifier_id, ordered
 
 BATCH = 1000
@@ -192,6 +197,31 @@ def one_by_one(cookies: int) -> tuple[float, int]:
     return (process_time() - started) / cookies * 1e6, written
 
 
+def at_once(source: Callable[[], Iterator[Event]], links: int) -> tuple[float, float]:
+    """(microseconds, bytes of state) that an identifier costs when a generation is built over so many links."""
+    load = list(batches(source(), links))
+    seen = pa.table(
+        dict(zip(("identifier_id", "kind", "day"), zip(*_all(load, 0), strict=True), strict=True))
+    )
+    seen = (
+        seen.group_by("identifier_id").aggregate([("kind", "min"), ("day", "min")]).sort_by("identifier_id")
+    )
+    met = pa.table(dict(zip(("a", "b", "day"), zip(*_all(load, 1), strict=True), strict=True)))
+    met = met.group_by(["a", "b"]).aggregate([("day", "min"), ("day", "max")])
+    started, kept = process_time(), DictState()
+    evidence = Evidence.of(
+        seen.rename_columns(["identifier_id", "kind", "first"]),
+        met.rename_columns(["a", "b", "first", "last"]),
+    )
+    Resolver(Packed(kept, ""), RULES, 30).build(evidence)
+    spent, size = process_time() - started, sum(len(v) for v in kept.values.values() if isinstance(v, bytes))
+    return spent / len(evidence.ids) * 1e6, size / len(evidence.ids)
+
+
+def _all(load: list[Batch], part: int) -> list[Any]:
+    return [piece for batch in load for piece in batch[part]]
+
+
 def bytes_per_identifier(state: PickledState) -> float:
     """Keys and pickled values, as a state backend keeps them, by identifier."""
     values = state.values
@@ -225,17 +255,20 @@ def main() -> None:
             + ", ".join(f"{n:,}: {us:.1f}" for n, us in steps[name])
         )
         if name == "people":
-            size = bytes_per_identifier(state)
-            print(f"state: {size:.0f} bytes for an identifier")
+            held = bytes_per_identifier(state)
+            print(f"state: {held:.0f} bytes for an identifier")
         del state
+    us, size = at_once(people, given.links)
+    print(f"all of {given.links:,} links at once: {us:.1f} µs and {size:.0f} bytes an identifier")
     lives = {n: one_by_one(n) for n in (1_000, 3_000, 10_000)}
-    for n, (us, written) in lives.items():
-        print(f"one person's {n:,} cookies, one by one: {us:.0f} µs each, {written:,} ids written")
+    for n, (each, written) in lives.items():
+        print(f"one person's {n:,} cookies, one by one: {each:.0f} µs each, {written:,} ids written")
     if given.json:
         told = {
             "loads": [m._asdict() for m in loads],
             "microseconds": steps,
-            "state_bytes_per_identifier": size,
+            "state_bytes_per_identifier": held,
+            "at_once": {"microseconds": us, "bytes": size},
             "one_by_one": lives,
         }
         given.json.write_text(json.dumps(told, indent=2), encoding="utf-8")
