@@ -96,6 +96,7 @@ class Job:
 
     def tell(self, workspace: str, action: Action, generation: str, ruleset: str = "") -> None:
         """Append a record and return when the job has done what it says; Problem when that takes too long."""
+        since = _newest(self.store, workspace, generation)
         self._append(workspace, action, generation, ruleset)
         marks = self.log.mark([workspace])
         look_at = time.monotonic() + _PATIENCE_S
@@ -104,7 +105,7 @@ class Job:
             nonlocal look_at
             self.while_waiting()
             if action == "open" and time.monotonic() >= look_at:
-                self.derived(*_derived(self.store, workspace, generation))
+                self.derived(*_derived(self.store, workspace, generation, since))
                 look_at = time.monotonic() + _LOOK_EVERY_S
 
         if wait_for(marks, self.store, self.timeout, look):
@@ -209,14 +210,25 @@ def open_generations(store: Store, name: str) -> set[str]:
     return {generation for generation, action in newest.items() if action == "open"}
 
 
-def _derived(store: Store, name: str, generation: str) -> tuple[int, int]:
-    """Profiles of a generation that are written, and how many there will be; the map is written before the first."""
+def _newest(store: Store, name: str, generation: str) -> dict[str, int]:
+    """Newest versions of a generation's rows of profiles and map."""
     of = "WHERE workspace = {w:String} AND generation = {g:String}"
-    ((written, known, mapped),) = store.query_rows(
-        f"SELECT (SELECT count() FROM kintsugi_store.profile_rows {of}),"
-        " (SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}),"
-        f" (SELECT count() FROM kintsugi_store.identity_map {of} AND profile_id != identifier_id)",
+    ((row, mapped),) = store.query_rows(
+        f"SELECT (SELECT max(version) FROM kintsugi_store.profile_rows {of}),"
+        f" (SELECT max(version) FROM kintsugi_store.identity_map {of})",
         {"w": name, "g": generation},
+    )
+    return {"row": int(row or 0), "mapped": int(mapped or 0)}
+
+
+def _derived(store: Store, name: str, generation: str, since: dict[str, int]) -> tuple[int, int]:
+    """Profiles of a generation written `since`, and about how many there will be; the map is there before them."""
+    of = "WHERE workspace = {w:String} AND generation = {g:String} AND version >"
+    ((written, known, mapped),) = store.query_rows(
+        f"SELECT (SELECT count() FROM kintsugi_store.profile_rows {of} {{row:UInt64}} AND is_tombstone = 0),"
+        " (SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}),"
+        f" (SELECT count() FROM kintsugi_store.identity_map {of} {{mapped:UInt64}} AND profile_id != identifier_id)",
+        {"w": name, "g": generation, **since},
     )
     return int(written), max(0, int(known) - int(mapped))
 

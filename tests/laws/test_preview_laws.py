@@ -143,10 +143,14 @@ def test_whoever_waits_for_a_generation_is_told_how_far_it_is(
     desk.drain()
     told: list[tuple[int, int]] = []
     job = rules.Job(desk.store, desk.log, timeout=20, derived=lambda *share: told.append(share))
-    generation, _ = rules.apply(desk.settings, job, desk.name)
-    assert told, "the local job has done all when it is first looked at"
-    profiles = digest_of(desk.store, desk.name, generation).profiles
-    assert told[0] == (profiles, profiles + len(desk.stored(generation)["excluded_identifiers"]))
+    rules.apply(desk.settings, job, desk.name)
+    desk.write(OTHER_IDENTITY, SCORING)
+    for _ in "once", "again":
+        told.clear()
+        after = rules.preview(desk.settings, job, desk.name).after
+        assert told, "the local job has done all when it is first looked at"
+        profiles = digest_of(desk.store, desk.name, after).profiles
+        assert told[0] == (profiles, profiles + len(desk.stored(after)["excluded_identifiers"]))
 
 
 def test_a_closed_generation_comes_back_with_all_evidence(desk: Desk) -> None:
