@@ -90,6 +90,15 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A profile that stays one and whose scores or stage change, as it is after: (before, after) of each."""
+
+    profile: Shown
+    scores: dict[str, tuple[float, float]]
+    stage: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class Preview:
     """The whole difference; `digest` is the one that `kintsugi digest` shows once the generation after is in force."""
 
@@ -104,6 +113,8 @@ class Preview:
     stages: list[tuple[str, str, int]]
     """Stage before, stage after, profiles; where they differ."""
     examples: list[Example]
+    moved: list[Moved]
+    """Examples: whose scores change most, and some of those whose stage changes."""
     digest: Digest
 
     def as_json(self) -> dict[str, Any]:
@@ -142,6 +153,7 @@ def difference(store: Store, workspace: str, before: str, after: str) -> Preview
         [_effect(name, sides, pairs) for name in SCORES],
         _stages(sides, pairs),
         _examples(store, ask, sides, pairs),
+        _moved(store, ask, sides, pairs),
         hashed.result(),
     )
 
@@ -279,6 +291,32 @@ def _examples(store: Store, ask: Mapping[str, Any], sides: Sequence[pa.Table], p
     return [
         Example(kind, [before[p] for p in old if p in before], [after[p] for p in new if p in after])
         for kind, (old, new) in told
+    ]
+
+
+def _moved(store: Store, ask: Mapping[str, Any], sides: Sequence[pa.Table], pairs: Pairs) -> list[Moved]:
+    """Of each score the profiles that it changes most, then some that change their stage."""
+    old, new = (side.take(pa.array(at)) for side, at in zip(sides, pairs.of(*_STAYS), strict=True))
+    chosen: dict[int, None] = {}
+    for name in SCORES:
+        change = np.abs(new[name].to_numpy() - old[name].to_numpy())
+        most = np.argsort(-change, kind="stable")[:EXAMPLES]
+        chosen |= dict.fromkeys(most[change[most] > 0].tolist())
+    differs = pc.not_equal(old["stage"].cast(pa.utf8()), new["stage"].cast(pa.utf8()))
+    chosen |= dict.fromkeys(np.flatnonzero(differs.to_numpy())[:EXAMPLES].tolist())
+    rows = zip(
+        *(side.take(pa.array(list(chosen), pa.int64())).to_pylist() for side in (old, new)), strict=True
+    )
+    told = list(rows)
+    shown = _shown(store, ask, "g1", sorted(after["profile_id"] for _, after in told))
+    return [
+        Moved(
+            shown[after["profile_id"]],
+            {name: (before[name] / 1000, after[name] / 1000) for name in SCORES},
+            (before["stage"], after["stage"]),
+        )
+        for before, after in told
+        if after["profile_id"] in shown
     ]
 
 

@@ -5,7 +5,7 @@ Invariant: figures come in as data; nothing here asks the store.
 
 from collections.abc import Iterator
 
-from kintsugi.preview import Band, Effect, Example, Preview, Shown
+from kintsugi.preview import Band, Effect, Example, Moved, Preview, Shown
 
 _BAR = 24
 _SAID = {
@@ -42,6 +42,11 @@ def _lines(preview: Preview) -> Iterator[str]:
         yield "stages"
         for old, new, count in preview.stages:
             yield f"  {old or '(none)'} → {new or '(none)'}  {count:,}"
+    if preview.moved:
+        yield ""
+        yield "examples of changed scores and stages"
+        for moved in preview.moved:
+            yield from _moved(moved)
     for example in preview.examples:
         yield ""
         yield from _example(example)
@@ -71,10 +76,24 @@ def _bar(count: int, most: int) -> str:
     return ("█" * (length or int(count > 0))).ljust(_BAR)
 
 
+def _moved(moved: Moved) -> Iterator[str]:
+    changes = [
+        f"{name} {was:,g} → {becomes:,g}" for name, (was, becomes) in moved.scores.items() if was != becomes
+    ]
+    old, new = moved.stage
+    if old != new:
+        changes.append(f"stage {old or '(none)'} → {new or '(none)'}")
+    yield f"  {moved.profile.profile_id[:8]:<10}{', '.join(changes)}"
+    yield f"  {'':<10}{_names(moved.profile)}"
+
+
+def _names(profile: Shown) -> str:
+    more = profile.count - len(profile.identifiers)
+    return ", ".join(profile.identifiers) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _example(example: Example) -> Iterator[str]:
     yield f"example: {_SAID[example.kind]}"
     for side, profiles in (("before", example.before), ("after", example.after)):
         for profile in profiles or [Shown("", ["nobody"], 0)]:
-            more = profile.count - len(profile.identifiers)
-            names = ", ".join(profile.identifiers) + (f" and {more:,} more" if more > 0 else "")
-            yield f"  {side:<7}{profile.profile_id[:8]:<10}{names}"
+            yield f"  {side:<7}{profile.profile_id[:8]:<10}{_names(profile)}"

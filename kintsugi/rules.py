@@ -226,7 +226,7 @@ def _derived(store: Store, name: str, generation: str, since: dict[str, int]) ->
     of = "WHERE workspace = {w:String} AND generation = {g:String} AND version >"
     ((written, known, mapped),) = store.query_rows(
         f"SELECT (SELECT count() FROM kintsugi_store.profile_rows {of} {{row:UInt64}} AND is_tombstone = 0),"
-        " (SELECT count() FROM kintsugi_store.identifiers WHERE workspace = {w:String}),"
+        " (SELECT uniqExact(identifier_id) FROM kintsugi_store.identifiers WHERE workspace = {w:String}),"
         f" (SELECT count() FROM kintsugi_store.identity_map {of} {{mapped:UInt64}} AND profile_id != identifier_id)",
         {"w": name, "g": generation, **since},
     )

@@ -233,6 +233,37 @@ def assert_is_the_difference(shown: Preview, desk: Desk) -> None:
         assert sum(band.before for band in effect.bands) == len(held[0])
         assert sum(band.after for band in effect.bands) == len(held[1])
     assert shown.effects[0].rises + shown.effects[0].falls > 0
+    assert_are_the_greatest_changes(shown, desk, owner, held)
+
+
+def assert_are_the_greatest_changes(
+    shown: Preview, desk: Desk, owner: list[dict[str, str]], held: list[dict[str, set[str]]]
+) -> None:
+    """Examples of changed scores say what the store says, and no profile that stays the same changes more."""
+    rows = [
+        desk.store.query_rows(
+            "SELECT profile_id, behaviour_score, toString(stage)"
+            " FROM kintsugi_store.scored_profiles(derivation = {g:String}) WHERE workspace = {w:String}",
+            {"w": desk.name, "g": generation},
+        )
+        for generation in (shown.before, shown.after)
+    ]
+    was, becomes = ({profile: (score / 1000, stage) for profile, score, stage in side} for side in rows)
+    assert shown.moved
+    for moved in shown.moved:
+        one = min(held[1][moved.profile.profile_id] & owner[0].keys())
+        old, new = was[owner[0][one]], becomes[moved.profile.profile_id]
+        assert (moved.scores["behaviour"], moved.stage) == ((old[0], new[0]), (old[1], new[1]))
+        assert moved.profile.count == len(held[1][moved.profile.profile_id])
+        assert old != new or moved.scores["identity"][0] != moved.scores["identity"][1]
+    same = {frozenset(members): profile for profile, members in held[0].items()}
+    changes = [
+        abs(becomes[profile][0] - was[same[frozenset(members)]][0])
+        for profile, members in held[1].items()
+        if frozenset(members) in same
+    ]
+    told = [abs(after - before) for before, after in (moved.scores["behaviour"] for moved in shown.moved)]
+    assert max(told) >= max(changes)
     assert {example.kind for example in shown.examples} >= {"merged", "split"}
     secrets = {"".join(c for c in i if c.isdigit()) for e in messy_events(7, 200) for i in phones(e)}
     page = text(shown)
