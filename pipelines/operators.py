@@ -21,7 +21,7 @@ from pipelines.score import CYCLE_MS, Score
 from pipelines.state import FlinkState
 from store.client import Store, StoreSettings
 
-LONGEST_PAUSE_MS = 2_000
+LONGEST_PAUSE_MS = 500
 PICKLED = Types.PICKLED_BYTE_ARRAY()
 
 

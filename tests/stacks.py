@@ -143,6 +143,7 @@ class Stack:
     def append(self, workspace: str, items: list[Item], received_at: int, size: int = 1000) -> None:
         """Admitted events straight into the log, as `kintsugi ingest` does; durable when this returns."""
         generation = keyring.load(self.home, workspace).generation
+        last = None
         with self.log() as log:
             for start in range(0, len(items), size):
                 batch = items[start : start + size]
@@ -153,8 +154,11 @@ class Stack:
                     key_generation=generation,
                     batch=batch,
                 )
+                if last is not None and start % (50 * size) == 0:
+                    last.result(60)  # the log refuses what would wait for the disk beyond measure
                 last = log.append([record])
-            last.result(60)
+            if last is not None:
+                last.result(60)
 
     def wait(self, timeout: float = 240) -> None:
         self.cli("wait", "--timeout", str(timeout), timeout=timeout + 30)
