@@ -14,7 +14,7 @@ from tests.worlds import IDENTITY, SCORING, WORKSPACE
 
 _ASKED = os.environ.get("KINTSUGI_SOAK")
 SOAK = bool(_ASKED)
-EVENTS = int(_ASKED or 20_000)
+EVENTS = int(_ASKED or 100_000)
 ROUNDS = 3 if SOAK else 1
 """How often each process dies."""
 FILES = {"workspace.yaml": WORKSPACE, "identity.yaml": IDENTITY, "scoring.yaml": SCORING}
