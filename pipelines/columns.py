@@ -35,8 +35,7 @@ def trait_columns(traits: Traits, count: int, date: int) -> dict[str, Any]:
     """Traits, where they come from, channels and owner."""
     everyone, on = np.arange(count), np.full(count, date)
     rows = traits.current(date)
-    own = np.array([not name.startswith("$") for name in traits.names], np.bool_)
-    rows = rows[own[traits.name[rows]]] if len(rows) else rows
+    rows = rows[traits.is_own[traits.name[rows]]]
     sealed = traits.is_sealed[rows]
     names = pa.array(traits.names, pa.utf8())
 
@@ -73,6 +72,13 @@ def mask_column(profile: Int64s, namespace: Sequence[str], mask: Sequence[str], 
     return pa.MapArray.from_arrays(
         offsets_of(count, profile[starts]), namespaces.take(pa.array(starts)), masks
     )
+
+
+def coded(texts: Sequence[str]) -> tuple[Int64s, list[str]]:
+    """Place of each text among the distinct ones, and these, ascending."""
+    names = sorted(set(texts))
+    place = {name: n for n, name in enumerate(names)}
+    return np.array([place[text] for text in texts], np.int64), names
 
 
 def list_column(profile: Int64s, code: Int64s, names: Sequence[str], count: int) -> pa.ListArray:

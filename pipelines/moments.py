@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.columns import CHANNEL, OWNER, list_column, offsets_of, texts_at
+from pipelines.columns import CHANNEL, OWNER, coded, list_column, offsets_of, texts_at
 from scoring.compile import when_select
-from scoring.conditions import Condition, profile_condition
+from scoring.conditions import Condition
 from scoring.crossings import bands
 from scoring.events import Indexes, Int64s, Seen, keys_of, starts_of
 from scoring.fit import FitResult, identity_points
@@ -46,9 +46,7 @@ class Held:
 
 def held_of(profile: Int64s, name: Sequence[str], since: Int64s) -> Held:
     """What profiles hold, from one row of each of their identifiers."""
-    names = sorted(set(name))
-    place = {each: n for n, each in enumerate(names)}
-    code = np.array([place[each] for each in name], np.int64)
+    code, names = coded(name)
     order = np.lexsort((since, code, profile))
     first = order[starts_of(profile[order], code[order])]
     first = first[np.lexsort((code[first], since[first], profile[first]))]
@@ -180,14 +178,13 @@ class Moments:
     def fit(self) -> FitResult:
         """Identity scores."""
         return identity_points(
-            self.judged([profile_condition(rule.when, "scores") for rule in self._rules.identity]),
+            self.judged([rule.condition() for rule in self._rules.identity]),
             self._rules,
         )
 
     def _grade(self) -> Column:
-        names = sorted(set(self.fit.grade))
-        place = {name: n for n, name in enumerate(names)}
-        return choices(np.array([place[name] for name in self.fit.grade], np.int64), names, pa.utf8())
+        codes, names = coded(self.fit.grade)
+        return choices(codes, names, pa.utf8())
 
     def _text(self, rows: Indexes) -> Column:
         traits = self._traits
@@ -216,8 +213,7 @@ class Moments:
         held = np.empty((len(self._profile), len(traits.names)), np.bool_)
         for n, name in enumerate(traits.names):
             held[:, n] = traits.on(name, self._profile, self._day) >= 0
-        own = np.array([not name.startswith("$") for name in traits.names], np.bool_)
-        held &= own
+        held &= traits.is_own
 
         def take(at: Indexes) -> pa.Array:
             moment, name = np.nonzero(held[at])

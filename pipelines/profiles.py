@@ -19,7 +19,6 @@ from pipelines.moments import Judge
 from pipelines.standing import Scores, Standing
 from schemas.arrow import DAY, IDS, PROFILE_ROWS
 from scoring.behaviour import behaviour, counted_by_day
-from scoring.conditions import profile_condition
 from scoring.events import NEVER, Int64s
 from store.client import Store
 
@@ -129,7 +128,7 @@ class Profiles:
         scoring, seen = self._ruleset.scoring, cycle.seen
         today = cycle.moments(np.arange(len(ids)), np.full(len(ids), self._date), today=True)
         fit, robots = today.fit, scoring.robots.profiles
-        holds = today.judged([profile_condition(each.when, "scores") for each in robots])
+        holds = today.judged([each.condition() for each in robots])
         robot = _first(holds, [each.name for each in robots])
         is_counted = robot == ""
         hits = cycle.events.hits

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.columns import CHANNEL, OWNER, day_array, empty, list_column, offsets_of
+from pipelines.columns import CHANNEL, OWNER, coded, day_array, empty, list_column, offsets_of
 from pipelines.cycle import Cycle
 from pipelines.moments import Moments, choices, scores
 from schemas.arrow import IDS, PROFILE_ROWS
 from scoring.behaviour import DayPoints
 from scoring.compile import tags_select, when_select
-from scoring.conditions import Condition, profile_condition
+from scoring.conditions import Condition
 from scoring.crossings import ScoreDays
 from scoring.events import NEVER, Int64s, keys_of, of_keys, starts_of
 from scoring.profile_rules import MANUAL, ProfileRule, columns_of
@@ -128,7 +128,7 @@ class Standing:
         assert self._rules.stages is not None
         conditions = [rule.condition() for rule in self._rules.stages.rules]
         if columns_of(conditions) & _FIT:
-            conditions += [profile_condition(rule.when, "scores") for rule in self._rules.identity]
+            conditions += [rule.condition() for rule in self._rules.identity]
         return columns_of(conditions), frozenset[str]().union(*(each.traits for each in conditions))
 
     def _moments(self) -> Int64s:
@@ -250,8 +250,5 @@ def _entries(holds: npt.NDArray[np.bool_], names: Sequence[str]) -> tuple[Int64s
 
 def _names_column(entries: Sequence[tuple[Int64s, Sequence[str]]], count: int) -> pa.ListArray:
     """Names by profile."""
-    names = sorted({name for _, of_part in entries for name in of_part})
-    place = {name: n for n, name in enumerate(names)}
-    profile = np.concatenate([part for part, _ in entries])
-    code = np.array([place[name] for _, of_part in entries for name in of_part], np.int64)
-    return list_column(profile, code, names, count)
+    code, names = coded([name for _, of_part in entries for name in of_part])
+    return list_column(np.concatenate([part for part, _ in entries]), code, names, count)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scoring.conditions import event_condition, profile_condition
+from scoring.conditions import Condition, event_condition, profile_condition
 from scoring.rules_file import Place
 
 MAX_FILTERS = 50
@@ -44,9 +44,13 @@ class ProfileRobot:
     name: str
     when: str
 
+    def condition(self) -> Condition:
+        """Over one row of a cycle."""
+        return profile_condition(self.when, "scores")
+
     def condition_sql(self) -> str:
         """SQL over one row of a cycle: 1 where nothing counts."""
-        return profile_condition(self.when, "scores").sql
+        return self.condition().sql
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from schemas.errors import Problem
 from scoring.bounds import CEILING, FLOOR, MAX_SCORE, UNBOUNDED, Bounds, parse_bounds
 from scoring.caps import Cap, parse_caps
-from scoring.conditions import event_condition, event_value, profile_condition
+from scoring.conditions import Condition, event_condition, event_value, profile_condition
 from scoring.grades import Grade, parse_grades
 from scoring.profile_rules import (
     Segment,
@@ -125,9 +125,13 @@ class IdentityRule:
     when: str
     points: int
 
+    def condition(self) -> Condition:
+        """Over one row of a cycle."""
+        return profile_condition(self.when, "scores")
+
     def condition_sql(self) -> str:
         """SQL over one row of a cycle: 1 where the profile earns the points, 0 elsewhere."""
-        return profile_condition(self.when, "scores").sql
+        return self.condition().sql
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Traits:
         names = rows["name"].combine_chunks().dictionary_encode()
         self.names: list[str] = sorted(names.dictionary.to_pylist())
         """Names of traits, ascending."""
+        self.is_own = np.array([not name.startswith("$") for name in self.names], np.bool_)
+        """Of each name: whether it is a trait of the profile, and no column that the mapping of the workspace gives."""
         self._place = {name: n for n, name in enumerate(self.names)}
         code_of = np.array([self._place[name] for name in names.dictionary.to_pylist()], np.int64)
         name = code_of[names.indices.to_numpy()] if len(names) else np.zeros(0, np.int64)
