@@ -120,7 +120,7 @@ def basic(credentials: str) -> str:
 
 
 def zipped(body: Any) -> bytes:
-    return gzip.compress(json.dumps(body).encode())
+    return gzip.compress(json.dumps(body).encode(), mtime=0)
 
 
 @contextmanager
