@@ -194,7 +194,7 @@ class Scores:
         told = [
             Hit(rules.behaviour[rule].name, event, day, amount, str(key))
             for rule, event, day, amount, key in zip(
-                hits.rule.tolist(), event_ids(hits.event), hits.day.tolist(), hits.amount.tolist(),
+                hits.rule.tolist(), event_ids(hits.event).to_pylist(), hits.day.tolist(), hits.amount.tolist(),
                 hits.key.tolist(), strict=True,
             )
         ]  # fmt: skip

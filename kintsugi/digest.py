@@ -16,6 +16,7 @@ from identity.evidence import Link, Sighting
 from pipelines.generations import Ruleset
 from pipelines.profiles import Profiles
 from pipelines.resolve import days_of, overrides_of
+from schemas.arrow import IDS
 from schemas.errors import Problem
 from schemas.ids import prefixes
 from store.client import Store
@@ -140,7 +141,9 @@ def _derived(
     def profiles() -> Iterator[list[str]]:
         ids = sorted(members)
         for start in range(0, len(ids), _CHUNK):
-            rows, score = computed.scored({p: members[p] for p in ids[start : start + _CHUNK]}, 0)
+            chunk = ids[start : start + _CHUNK]
+            held = pa.array([members[profile_id] for profile_id in chunk], IDS)
+            rows, score = computed.scored(pa.array(chunk, pa.utf8()), held, 0)
             found = store.query_arrow(
                 f"SELECT {_PROFILE} AS line FROM computed WHERE is_tombstone = 0 ORDER BY profile_id",
                 external={"computed": rows.append_column("behaviour_score", pa.array(score))},

@@ -46,7 +46,7 @@ def trait_columns(traits: Traits, count: int, date: int) -> dict[str, Any]:
     return {
         "traits": by_name(rows[~sealed], traits.values.take(pa.array(rows[~sealed]))),
         "sealed_traits": by_name(rows[sealed], traits.values.take(pa.array(rows[sealed]))),
-        "trait_events": by_name(rows, pa.array(event_ids(traits.event[rows]), pa.utf8())),
+        "trait_events": by_name(rows, event_ids(traits.event[rows])),
         "first_channel": texts_at(traits.values, traits.first_on(CHANNEL, everyone, on)),
         "last_channel": texts_at(traits.values, traits.on(CHANNEL, everyone, on)),
         "owner": texts_at(traits.values, traits.on(OWNER, everyone, on)),
@@ -58,10 +58,9 @@ def texts_at(values: pa.Array, rows: Indexes) -> pa.Array:
     return values.take(pa.array(rows, mask=rows < 0)).fill_null("")
 
 
-def mask_column(profile: Int64s, namespace: Sequence[str], mask: Sequence[str], count: int) -> pa.MapArray:
+def mask_column(profile: Int64s, namespace: pa.StringArray, mask: pa.StringArray, count: int) -> pa.MapArray:
     """Masks by namespace, ascending, from one entry of each identifier in any order."""
-    texts = {"namespace": pa.array(namespace, pa.utf8()), "mask": pa.array(mask, pa.utf8())}
-    held = pa.table({"profile": profile, **texts})
+    held = pa.table({"profile": profile, "namespace": namespace, "mask": mask})
     held = held.take(pc.sort_indices(held, [(name, "ascending") for name in held.column_names]))
     profile = held["profile"].to_numpy()
     namespaces = held["namespace"].combine_chunks()
@@ -74,11 +73,13 @@ def mask_column(profile: Int64s, namespace: Sequence[str], mask: Sequence[str], 
     )
 
 
-def coded(texts: Sequence[str]) -> tuple[Int64s, list[str]]:
+def coded(texts: pa.StringArray) -> tuple[Int64s, list[str]]:
     """Place of each text among the distinct ones, and these, ascending."""
-    names = sorted(set(texts))
-    place = {name: n for n, name in enumerate(names)}
-    return np.array([place[text] for text in texts], np.int64), names
+    found = texts.dictionary_encode()
+    names = found.dictionary.to_pylist()
+    place = np.empty(len(names), np.int64)
+    place[np.argsort(np.array(names, object), kind="stable")] = np.arange(len(names))
+    return place[found.indices.to_numpy()], sorted(names)
 
 
 def list_column(profile: Int64s, code: Int64s, names: Sequence[str], count: int) -> pa.ListArray:

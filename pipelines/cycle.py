@@ -4,12 +4,13 @@ Invariant: everything is read by the same list of identifiers (`touched`, sent w
 profile, counted from 0 in the order of `members`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.columns import mask_column, offsets_of
 from pipelines.generations import Ruleset
@@ -52,7 +53,7 @@ class Cycle:
     date: int
     excluded: str
     """SQL of the identifiers that do not cluster; empty: those that the store holds."""
-    members: Sequence[Sequence[str]]
+    members: pa.ListArray
     """identifier_ids of each profile."""
 
     @property
@@ -63,15 +64,27 @@ class Cycle:
     @cached_property
     def _owner(self) -> Int64s:
         """Profile of each row of `touched`."""
-        return np.repeat(np.arange(self.count), [len(of_one) for of_one in self.members])
+        return np.repeat(np.arange(self.count), self.members.value_lengths().to_numpy())
 
     @cached_property
     def _touched(self) -> pa.Table:
-        ids = pa.array([member for of_one in self.members for member in of_one], pa.utf8())
+        ids = self.members.flatten()
         return pa.table({"identifier_id": ids, "member": pa.array(np.arange(len(ids), dtype=np.uint32))})
 
     def _query(self, sql: str) -> pa.Table:
         return self.ask(sql, touched=self._touched)
+
+    def pieces(self, size: int) -> "Iterator[tuple[int, Cycle]]":
+        """Cycles of so many of the profiles each, and where they begin; the store is asked for all together."""
+        if self.count <= size:
+            yield 0, self
+            return
+        starts = np.arange(0, self.count, size)
+        ends = np.append(starts[1:], self.count)
+        rows = np.append(0, np.cumsum(self.members.value_lengths().to_numpy()))
+        shares = _Shares(self._query, rows[starts], rows[ends])
+        for n, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            yield start, replace(self, ask=partial(shares.of, n), members=self.members[start:end])
 
     @cached_property
     def events(self) -> Events:
@@ -110,11 +123,12 @@ class Cycle:
         first = order[starts_of(member[order])]
         return member[first], found.take(pa.array(first))
 
-    @cached_property
-    def _identifiers(self) -> tuple[Int64s, list[str], list[str]]:
+    @property
+    def _identifiers(self) -> tuple[Int64s, pa.StringArray, pa.StringArray]:
         """Row of `touched`, namespace and mask of each identifier."""
         member, known = self._known
-        return member, known["namespace"].to_pylist(), known["mask"].to_pylist()
+        namespace, mask = (known[name].cast(pa.utf8()).combine_chunks() for name in ("namespace", "mask"))
+        return member, namespace, mask
 
     @cached_property
     def _since(self) -> Int64s:
@@ -148,9 +162,10 @@ class Cycle:
         since = np.zeros(len(self._owner), np.int64) if today else self._since
         if what == "identifiers":
             return held_of(self._owner[member], namespaces, since[member])
-        emails = [n for n, namespace in enumerate(namespaces) if namespace == _EMAIL]
-        member = member[emails]
-        return held_of(self._owner[member], [masks[n].rpartition("@")[2] for n in emails], since[member])
+        emails = pc.equal(namespaces, _EMAIL)
+        domains = pc.replace_substring_regex(masks.filter(emails), pattern="(?s)^.*@", replacement="")
+        member = member[emails.to_numpy(zero_copy_only=False)]
+        return held_of(self._owner[member], domains, since[member])
 
     def moments(self, profile: Int64s, day: Int64s, *, today: bool = False) -> Moments:
         """Profiles on days, for conditions."""
@@ -166,3 +181,28 @@ class Cycle:
             seen=self.seen,
             held=held,
         )
+
+
+class _Shares:
+    """Answers to questions about members that stand together, from one answer about all of them."""
+
+    def __init__(self, query: Callable[[str], pa.Table], starts: Int64s, ends: Int64s) -> None:
+        """`starts`, `ends`: rows of `touched` of each share."""
+        self._query = query
+        self._starts, self._ends = starts, ends
+        self._known: dict[str, list[pa.Table]] = {}
+
+    def of(self, share: int, sql: str, touched: pa.Table) -> pa.Table:
+        """What the store says to the question about `touched`, the rows of one share."""
+        if sql not in self._known:
+            self._known[sql] = list(self._split(self._query(sql)))
+        return self._known[sql][share]
+
+    def _split(self, found: pa.Table) -> Iterator[pa.Table]:
+        member = found["member"].to_numpy()
+        share = np.searchsorted(self._ends, member, "right").astype(np.uint16)
+        found = found.set_column(0, "member", pa.array(member - self._starts[share].astype(np.uint32)))
+        found = found.take(pa.array(np.argsort(share, kind="stable"))).combine_chunks()
+        sizes = np.bincount(share, minlength=len(self._ends))
+        for start, size in zip((np.cumsum(sizes) - sizes).tolist(), sizes.tolist(), strict=True):
+            yield found.slice(start, size)

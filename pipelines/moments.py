@@ -44,7 +44,7 @@ class Held:
     """Ascending."""
 
 
-def held_of(profile: Int64s, name: Sequence[str], since: Int64s) -> Held:
+def held_of(profile: Int64s, name: pa.StringArray, since: Int64s) -> Held:
     """What profiles hold, from one row of each of their identifiers."""
     code, names = coded(name)
     order = np.lexsort((since, code, profile))

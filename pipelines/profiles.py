@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.columns import activity_columns, empty, trait_columns
 from pipelines.cycle import Cycle
@@ -33,6 +34,10 @@ WHERE workspace = {w:String} AND generation = {g:String} AND profile_id IN (SELE
 GROUP BY profile_id"""
 _LIVING = """SELECT profile_id FROM kintsugi_store.profile_rows WHERE workspace = {w:String} AND generation = {g:String}
     AND profile_id IN (SELECT profile_id FROM wanted) GROUP BY profile_id HAVING argMax(is_tombstone, version) = 0"""
+
+
+PIECE = 10_000
+"""Profiles whose columns are computed together: few enough to stay in the processor's cache."""
 
 
 class Profiles:
@@ -61,15 +66,15 @@ class Profiles:
         self._excluded = excluded
 
     def write(
-        self, identifiers: Sequence[str], version: int, journal: Journal | None = None, *, own: bool = False
+        self, identifiers: pa.StringArray, version: int, journal: Journal | None = None, *, own: bool = False
     ) -> None:
         """Write the rows of every profile that holds, or held, one of the identifiers; the journal goes first.
 
         What has one version is inserted at once: whoever follows the journal by version sees all of it or nothing.
         With `own`, of those alone that the identifiers name: a walk over all identifiers computes each once.
         """
-        members, gone = self._touched(identifiers, own)
-        rows = pa.concat_tables([self.scored(members, version)[0], self._tombstones(gone, version)])
+        ids, members, gone = self._touched(identifiers, own)
+        rows = pa.concat_tables([self.scored(ids, members, version)[0], self._tombstones(gone, version)])
         if journal:
             journal.publish(rows, version)
         self._store.insert_arrow("kintsugi_store.profile_rows", rows)
@@ -81,40 +86,39 @@ class Profiles:
         return self._store.query_arrow(sql, parameters, external)
 
     def _touched(
-        self, identifiers: Sequence[str], own: bool = False
-    ) -> tuple[dict[str, list[str]], list[str]]:
-        """Members by profile of the identifiers, and those that are no profile of their own any more."""
-        found = self._ask(_PROFILES_OF, touched=pa.table({"identifier_id": pa.array(identifiers, pa.utf8())}))
-        profiles = {
-            profile_id or identifier
-            for identifier, profile_id, state in zip(*(c.to_pylist() for c in found.columns), strict=True)
-            if state in ("", "member") and not (own and profile_id not in ("", identifier))
-        }
-        clusters = self._ask(
-            _MEMBERS_OF, wanted=pa.table({"profile_id": pa.array(sorted(profiles), pa.utf8())})
-        )
-        members = {profile_id: [profile_id] for profile_id in profiles}
-        for profile_id, ids in zip(*(column.to_pylist() for column in clusters.columns), strict=True):
-            if ids:
-                members[profile_id] = ids
-        return members, sorted(set(identifiers) - profiles)
+        self, identifiers: pa.StringArray, own: bool = False
+    ) -> tuple[pa.StringArray, pa.ListArray, pa.StringArray]:
+        """Profiles of the identifiers, ascending, their members, and the identifiers that are no profile (any more)."""
+        found = self._ask(_PROFILES_OF, touched=pa.table({"identifier_id": identifiers}))
+        itself, profile, state = (column.cast(pa.utf8()) for column in found.columns)
+        profile = pc.if_else(pc.equal(profile, ""), itself, profile)
+        clusters = pc.is_in(state, value_set=pa.array(["", "member"]))
+        if own:
+            clusters = pc.and_(clusters, pc.equal(profile, itself))
+        ids = _ascending(pc.unique(profile.filter(clusters)))
+        held = self._ask(_MEMBERS_OF, wanted=pa.table({"profile_id": ids})).combine_chunks()
+        listed = held.filter(pc.greater(pc.list_value_length(held["members"]), 0)).combine_chunks()
+        alone = pa.ListArray.from_arrays(pa.array(np.arange(len(ids) + 1, dtype=np.int32)), ids, IDS)
+        among = pc.index_in(ids, value_set=listed["profile_id"])
+        place = pc.fill_null(among, pa.scalar(-1, pa.int32())).to_numpy()
+        place = np.where(place < 0, listed.num_rows + np.arange(len(ids)), place)
+        members = pa.chunked_array([*listed["members"].cast(IDS).chunks, alone], IDS).combine_chunks()
+        gone = identifiers.filter(pc.invert(pc.is_in(identifiers, value_set=ids)))
+        return ids, members.take(pa.array(place)), gone
 
-    def _tombstones(self, gone: list[str], version: int) -> pa.Table:
-        living = (
-            self._ask(_LIVING, wanted=pa.table({"profile_id": pa.array(gone, pa.utf8())})) if gone else None
-        )
-        ids = sorted(living["profile_id"].to_pylist()) if living else []
-        return self._row_table(ids, {}, version)
+    def _tombstones(self, gone: pa.StringArray, version: int) -> pa.Table:
+        if not len(gone):
+            return PROFILE_ROWS.empty_table()
+        living = self._ask(_LIVING, wanted=pa.table({"profile_id": gone}))["profile_id"]
+        return self._row_table(_ascending(living), {}, version)
 
     # one cycle ------------------------------------------------------------------------------------------------
 
-    def scored(self, members: Mapping[str, Sequence[str]], version: int) -> tuple[pa.Table, Int64s]:
-        """Rows of PROFILE_ROWS for these profiles, one each, and their behaviour scores on the date."""
-        ids = sorted(members)
-        if not ids:
+    def scored(self, ids: pa.StringArray, members: pa.ListArray, version: int) -> tuple[pa.Table, Int64s]:
+        """Rows of PROFILE_ROWS for profiles with these members, one each, and their behaviour scores on the date."""
+        if not len(ids):
             return PROFILE_ROWS.empty_table(), np.zeros(0, np.int64)
         excluded = "" if self._excluded is None else "(SELECT identifier_id FROM excluded)"
-        of_each = [members[profile_id] for profile_id in ids]
         cycle = Cycle(
             self._ask,
             self._judge,
@@ -123,8 +127,15 @@ class Profiles:
             self._ruleset,
             self._date,
             excluded,
-            of_each,
+            members,
         )
+        parts = [
+            self._piece(ids[start : start + PIECE], piece, version) for start, piece in cycle.pieces(PIECE)
+        ]
+        return pa.concat_tables([rows for rows, _ in parts]), np.concatenate([score for _, score in parts])
+
+    def _piece(self, ids: pa.StringArray, cycle: Cycle, version: int) -> tuple[pa.Table, Int64s]:
+        """Rows and scores of the profiles of one cycle."""
         scoring, seen = self._ruleset.scoring, cycle.seen
         today = cycle.moments(np.arange(len(ids)), np.full(len(ids), self._date), today=True)
         fit, robots = today.fit, scoring.robots.profiles
@@ -138,7 +149,7 @@ class Profiles:
         standing = Standing(cycle, Scores(counted, result.score, is_counted))
         stood, next_change = standing.columns(today, np.minimum(result.next_change_on, seen.next_day))
         columns = {
-            "members": pa.array(of_each, IDS),
+            "members": cycle.members,
             "identifiers": cycle.masks,
             "held": cycle.shown,
             **activity_columns(seen),
@@ -146,20 +157,20 @@ class Profiles:
             "points": result.points,
             "decaying": result.decaying,
             "identity_points": fit.points,
-            "identity_grade": pa.array(fit.grade, pa.utf8()),
+            "identity_grade": fit.grade,
             "robot": pa.array(robot, pa.utf8()),
             **stood,
             "next_change_on": pa.array(next_change.astype(np.int32), mask=next_change == NEVER).cast(DAY),
         }
         return self._row_table(ids, columns, version), result.score
 
-    def _row_table(self, ids: list[str], columns: Mapping[str, Any], version: int) -> pa.Table:
+    def _row_table(self, ids: pa.StringArray, columns: Mapping[str, Any], version: int) -> pa.Table:
         """The table, with what the columns leave out: constants of the cycle, and nothing for a tombstone."""
         count = len(ids)
         fixed: dict[str, Any] = {
             "workspace": pa.repeat(self._workspace, count),
             "generation": pa.repeat(self._generation, count),
-            "profile_id": pa.array(ids, pa.utf8()),
+            "profile_id": ids,
             "as_of": pa.repeat(pa.scalar(self._date, pa.int32()).cast(DAY), count),
             "version": pa.repeat(pa.scalar(version, pa.uint64()), count),
             "is_tombstone": pa.repeat(pa.scalar(1, pa.uint8()), count),
@@ -167,6 +178,11 @@ class Profiles:
         given = {**fixed, **columns}
         arrays = [given[f.name] if f.name in given else empty(f.name, count) for f in PROFILE_ROWS]
         return pa.Table.from_arrays(arrays, schema=PROFILE_ROWS)
+
+
+def _ascending(texts: pa.StringArray | pa.ChunkedArray) -> pa.StringArray:
+    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return texts.take(pc.sort_indices(texts))
 
 
 def _first(holds: npt.NDArray[np.uint8], names: Sequence[str]) -> npt.NDArray[np.str_]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from pipelines.generations import Ruleset, heard, open_of
 from pipelines.journal import Cause, Journal, is_needed, switched
@@ -91,7 +92,7 @@ class Score:
         writer = self._writer(generation, ruleset)
         for start in range(0, len(ids), CHUNK):
             version = self._versions.next()
-            writer.write(ids[start : start + CHUNK], version, journal)
+            writer.write(pa.array(ids[start : start + CHUNK], pa.utf8()), version, journal)
             self._state.put("version", version)
 
     def _writer(self, generation: str, ruleset: str) -> Profiles:
@@ -158,13 +159,13 @@ class Score:
         )[0][0]
 
         def write(between: tuple[str, str]) -> None:
-            ids = self._ids(
-                "SELECT identifier_id FROM kintsugi_store.identifiers WHERE workspace = {w:String}"
+            found = self._store.query_arrow(
+                "SELECT DISTINCT identifier_id FROM kintsugi_store.identifiers WHERE workspace = {w:String}"
                 " AND identifier_id >= {low:String} AND identifier_id < {high:String}",
-                low=between[0], high=between[1],
-            )  # fmt: skip
-            if ids:
-                writer.write(sorted(ids), version, own=True)
+                {"w": self._workspace, "low": between[0], "high": between[1]},
+            )
+            if len(found):
+                writer.write(found["identifier_id"].combine_chunks(), version, own=True)
 
         with ThreadPoolExecutor(2) as workers:  # while the store answers for one slice, the other is computed
             for _ in workers.map(write, ranges(count, PREPARE)):

@@ -79,14 +79,15 @@ class Standing:
         if stages is None:
             return StageChanges(*(np.zeros(0, np.int64) for _ in range(4)))
         profile, day = of_keys(self._moments() if stages.rules else np.zeros(0, np.int64))
+        conditions = [rule.condition() for rule in stages.rules]
+        limits = _thresholds(conditions)
         behaviour = np.zeros(len(profile), np.int64)
-        if stages.rules and "behaviour_score" in self._named[0]:
-            behaviour = self._score_days.at(profile, day)
+        if limits:
+            behaviour = self._score_days.among(limits, profile, day)
         holds = np.zeros((len(profile), len(stages.rules)), np.uint8)
         open_ = np.flatnonzero(self._may_hold(behaviour))
-        conditions = [rule.condition() for rule in stages.rules]
         moments = cycle.moments(profile[open_], day[open_])
-        moments.give(behaviour_score=scores(behaviour[open_], _thresholds(conditions)))
+        moments.give(behaviour_score=scores(behaviour[open_], limits))
         holds[open_] = moments.judged(conditions)
         statuses = [
             Status(s.profile, s.day, s.at, s.id, stage, s.what)
@@ -208,7 +209,7 @@ class Standing:
         given = [tag.name for tag in rules.tags]
         tags = [_entries(has_tag, given)]
         tags.append(_entries(is_member, [each.tag for each in rules.segments]))
-        tags += [(np.full(len(of_one), who), of_one) for who, of_one in manual.items()]
+        tags += [(np.full(len(of_one), who), pa.array(of_one, pa.utf8())) for who, of_one in manual.items()]
         return (
             _names_column(tags, count),
             _names_column([_entries(is_member, [each.name for each in rules.segments])], count),
@@ -242,13 +243,13 @@ def _thresholds(conditions: Iterable[Condition]) -> list[int]:
     return sorted({t for c in conditions if "behaviour_score" in c.columns for t in c.thresholds})
 
 
-def _entries(holds: npt.NDArray[np.bool_], names: Sequence[str]) -> tuple[Int64s, list[str]]:
+def _entries(holds: npt.NDArray[np.bool_], names: Sequence[str]) -> tuple[Int64s, pa.StringArray]:
     """(profile, name) where a column holds that has a name."""
     profile, which = np.nonzero(holds & np.array([name != "" for name in names], np.bool_))
-    return profile, [names[n] for n in which.tolist()]
+    return profile, pa.array(names, pa.utf8()).take(pa.array(which))
 
 
-def _names_column(entries: Sequence[tuple[Int64s, Sequence[str]]], count: int) -> pa.ListArray:
+def _names_column(entries: Sequence[tuple[Int64s, pa.StringArray]], count: int) -> pa.ListArray:
     """Names by profile."""
-    code, names = coded([name for _, of_part in entries for name in of_part])
+    code, names = coded(pa.concat_arrays([of_part for _, of_part in entries]))
     return list_column(np.concatenate([part for part, _ in entries]), code, names, count)

@@ -7,13 +7,13 @@ only decays: positive rules fall and negative ones rise, which bounds it, so an 
 side of every constant is never looked into, and others are halved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from scoring.behaviour import DayPoints
 from scoring.decay import decayed, table_of
-from scoring.events import DAY_BITS, Int64s, keys_of, of_keys
+from scoring.events import DAY_BITS, Indexes, Int64s, keys_of, of_keys
 from scoring.ruleset import Inactivity, ScoringRules
 
 
@@ -30,45 +30,40 @@ class ScoreDays:
         self, counted: Sequence[DayPoints], active: Int64s, rules: ScoringRules, count: int, date: int
     ) -> None:
         """`counted`: of `counted_by_day`; `active`: sorted keys of the days with events up to the date."""
-        self._count = count
         self._decaying: list[tuple[DayPoints, tuple[int, ...], bool]] = []
         self._where: list[Int64s] = []
         """Of each decaying rule, where the parts of each profile begin."""
-        key, delta = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        changes: tuple[list[tuple[Int64s, Int64s]], ...] = ([], [], [])
+        """Keys and amounts: steps, points that decay, and deductions that decay, whole as on their day."""
         for rule, points in zip(rules.behaviour, counted, strict=True):
-            table = table_of(rule.decay)
+            table, keys = table_of(rule.decay), keys_of(points.profile, points.day)
             if table:
                 self._decaying.append((points, table, rule.points < 0))
                 self._where.append(np.searchsorted(points.profile, np.arange(count + 1)))
+                changes[1 + (rule.points < 0)].append((keys, points.amount))
                 continue
-            key.append(keys_of(points.profile, points.day))
-            delta.append(points.amount)
+            changes[0].append((keys, points.amount))
             if rule.decay.kind == "window":
-                key.append(keys_of(points.profile, points.day + rule.decay.days))
-                delta.append(-points.amount)
+                changes[0].append((keys + rule.decay.days, -points.amount))
         if rules.inactivity:
-            for keys, deltas in _silences(active, rules.inactivity, date):
-                key.append(keys)
-                delta.append(deltas)
-        keys, deltas = np.concatenate(key), np.concatenate(delta)
+            changes[0].extend(_silences(active, rules.inactivity, date))
+        keys = np.concatenate([np.zeros(0, np.int64), *(keys for kind in changes for keys, _ in kind)])
+        deltas = np.zeros((3, len(keys)), np.int64)
+        place = 0
+        for kind, of_kind in enumerate(changes):
+            for _, amounts in of_kind:
+                deltas[kind, place : place + len(amounts)] = amounts
+                place += len(amounts)
         order = np.argsort(keys, kind="stable")
-        self._steps = keys[order]
-        deltas = deltas[order]
-        self._sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(deltas)))
-        self._begin = np.searchsorted(self._steps, np.arange(count + 1) << DAY_BITS)
-        self._reach = self._reaches(deltas)
+        self._keys, deltas = keys[order], deltas[:, order]
+        self._begin = np.searchsorted(self._keys, np.arange(count + 1) << DAY_BITS)
+        self._sums = _running(deltas)
+        self._reach = [
+            np.diff(_running(side(deltas, 0).sum(axis=0))[self._begin]) for side in (np.minimum, np.maximum)
+        ]
+        """Least and greatest sum that each profile can ever have: all that takes away, all that gives."""
         self._bounds = rules.bounds
         self._longest = max((len(table) for _, table, _ in self._decaying), default=0)
-
-    def _reaches(self, deltas: Int64s) -> tuple[Int64s, Int64s]:
-        """Least and greatest sum that each profile can ever have: all that takes away, all that gives."""
-        reaches = []
-        for least, most in ((None, 0), (0, None)):
-            total = _sums_of(np.clip(deltas, least, most), self._begin)
-            for (points, _, _), begin in zip(self._decaying, self._where, strict=True):
-                total += _sums_of(np.clip(points.amount, least, most), begin)
-            reaches.append(total)
-        return reaches[0], reaches[1]
 
     @property
     def horizon(self) -> int:
@@ -77,16 +72,29 @@ class ScoreDays:
 
     def at(self, profile: Int64s, day: Int64s) -> Int64s:
         """Scores of profiles on days."""
-        ((steps, positive, negative),) = self._parts(profile, day)
-        return self._bounds.clamp(steps + positive + negative)
+        return self._bounds.clamp(self._parts(profile, day).sum(axis=0))
 
-    def _parts(self, profile: Int64s, *days: Int64s) -> list[tuple[Int64s, Int64s, Int64s]]:
-        """What steps, decaying points and decaying deductions give of profiles on days, array after array."""
-        given = []
-        for day in days:
-            until = np.searchsorted(self._steps, keys_of(profile, day), "right")
-            steps = self._sums[until] - self._sums[self._begin[profile]]
-            given.append((steps, np.zeros(len(day), np.int64), np.zeros(len(day), np.int64)))
+    def among(self, thresholds: Iterable[int], profile: Int64s, day: Int64s) -> Int64s:
+        """Numbers that lie among constants where the scores of profiles on days do; often cheaper than the scores."""
+        return self._among(np.array(sorted(thresholds), np.int64), profile, day)[0]
+
+    def _among(self, limits: Int64s, profile: Int64s, day: Int64s) -> tuple[Int64s, Indexes]:
+        """Such numbers, and which of them are scores, because decay alone could move these past a constant."""
+        steps, high, low = self._undecayed(profile, day)
+        number = self._bounds.clamp(steps + low)
+        near = np.flatnonzero(bands(number, limits) != self._bands(steps + high, limits))
+        number[near] = self.at(profile[near], day[near])
+        return number, near
+
+    def _undecayed(self, profile: Int64s, day: Int64s) -> Int64s:
+        """What steps, decaying points and decaying deductions give of profiles up to days if nothing decayed."""
+        until = np.searchsorted(self._keys, keys_of(profile, day), "right")
+        return np.asarray(self._sums[:, until] - self._sums[:, self._begin[profile]], np.int64)
+
+    def _parts(self, profile: Int64s, day: Int64s) -> Int64s:
+        """What steps, decaying points and decaying deductions give of profiles on days, shape (3, days)."""
+        parts = self._undecayed(profile, day)
+        parts[1:] = 0
         for (points, table, is_negative), begin in zip(self._decaying, self._where, strict=True):
             first = begin[profile]
             sizes = begin[profile + 1] - first
@@ -94,16 +102,13 @@ class ScoreDays:
             sizes = sizes[held]
             starts = np.cumsum(sizes) - sizes
             part = np.arange(sizes.sum()) + np.repeat(first[held] - starts, sizes)
-            of_query = np.repeat(held, sizes)
-            amount, since = points.amount[part], points.day[part]
-            for day, sums in zip(days, given, strict=True):
-                ages = day[of_query] - since
-                ages[ages < 0] = len(table)
-                sums[1 + is_negative][held] += decayed(amount, ages, table, starts)
-        return given
+            ages = np.repeat(day[held], sizes) - points.day[part]
+            ages[ages < 0] = len(table)
+            parts[1 + is_negative][held] += decayed(points.amount[part], ages, table, starts)
+        return parts
 
     def _bands(self, total: Int64s, limits: Int64s) -> Int64s:
-        """Bands of the scores of these sums; a bound keeps their order, so it keeps what `_inside` concludes."""
+        """Bands of the scores of these sums; a bound keeps their order, so it keeps what is concluded from two."""
         return bands(self._bounds.clamp(total), limits)
 
     def crossings(self, thresholds: Sequence[int], first: Int64s, last: Int64s) -> Int64s:
@@ -116,47 +121,53 @@ class ScoreDays:
         least, most = self._reach
         may_cross = (first <= last) & (self._bands(least, limits) != self._bands(most, limits))
         who = np.flatnonzero(may_cross)
-        boundaries = [keys_of(who, first[who]), self._steps]
-        boundaries += [keys_of(points.profile, points.day) for points, _, _ in self._decaying]
-        found = np.concatenate(boundaries)
-        profile, day = of_keys(found)
+        profile, day = of_keys(self._keys)
         inside = may_cross[profile] & (day >= first[profile]) & (day <= last[profile])
-        profile, day = of_keys(np.unique(found[inside]))
+        profile, day = of_keys(np.unique(np.concatenate((keys_of(who, first[who]), self._keys[inside]))))
         is_last = np.ones(len(day), bool)
         is_last[:-1] = profile[1:] != profile[:-1]
         end = last[profile]
         end[~is_last] = day[np.flatnonzero(~is_last) + 1] - 1
-        at_start, at_end = self._parts(profile, day, end)
-        start_band, end_band = (self._bands(s + p + n, limits) for s, p, n in (at_start, at_end))
+        number, near = self._among(limits, profile, day)
+        start_band = bands(number, limits)
+        end_band = start_band.copy()
+        near = near[end[near] > day[near]]
+        at_start, at_end = self._parts(profile[near], day[near]), self._parts(profile[near], end[near])
+        end_band[near] = self._bands(at_end.sum(axis=0), limits)
         follows = np.flatnonzero(~is_last)
         jumps = follows[end_band[follows] != start_band[follows + 1]] + 1
-        changed = [keys_of(profile[jumps], day[jumps]), *self._inside(profile, day, end, limits)]
+        changed = [keys_of(profile[jumps], day[jumps])]
+        changed += self._inside(profile[near], day[near], end[near], at_start, at_end, limits)
         return np.asarray(np.unique(np.concatenate(changed)), np.int64)
 
-    def _inside(self, profile: Int64s, start: Int64s, end: Int64s, limits: Int64s) -> list[Int64s]:
-        """Keys of the changed days in (start, end] of intervals in which points only decay."""
+    def _inside(
+        self, profile: Int64s, start: Int64s, end: Int64s, at_start: Int64s, at_end: Int64s, limits: Int64s
+    ) -> list[Int64s]:
+        """Keys of the changed days in (start, end] of intervals in which points only decay, from `_parts` of both."""
         found: list[Int64s] = []
         while len(profile):
-            (steps, high, low_end), (_, high_end, low) = self._parts(profile, start, end)
+            (steps, high, low_end), (_, high_end, low) = at_start, at_end
             least, most = steps + high_end + low_end, steps + high + low
-            open_ = (self._bands(least, limits) != self._bands(most, limits)) & (start < end)
+            open_ = self._bands(least, limits) != self._bands(most, limits)
             is_step = open_ & (end == start + 1)
-            differs = self._bands(steps + high + low_end, limits) != self._bands(
-                steps + high_end + low, limits
-            )
+            differs = self._bands(at_start.sum(axis=0), limits) != self._bands(at_end.sum(axis=0), limits)
             found.append(keys_of(profile[is_step & differs], end[is_step & differs]))
             open_ &= ~is_step
             profile, start, end = profile[open_], start[open_], end[open_]
+            at_start, at_end = at_start[:, open_], at_end[:, open_]
             middle = (start + end) // 2
+            at_middle = self._parts(profile, middle)
             profile = np.concatenate((profile, profile))
             start, end = np.concatenate((start, middle)), np.concatenate((middle, end))
+            at_start, at_end = np.hstack((at_start, at_middle)), np.hstack((at_middle, at_end))
         return found
 
 
-def _sums_of(values: Int64s, begin: Int64s) -> Int64s:
-    """Sums of the runs of values that begin at each place but the last, where the last one ends."""
-    sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(values)))
-    return np.asarray(np.diff(sums[begin]), np.int64)
+def _running(values: Int64s) -> Int64s:
+    """Running sums along the last axis, from 0."""
+    sums = np.zeros((*values.shape[:-1], values.shape[-1] + 1), np.int64)
+    np.cumsum(values, axis=-1, out=sums[..., 1:])
+    return sums
 
 
 def _silences(active: Int64s, rules: Inactivity, date: int) -> list[tuple[Int64s, Int64s]]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.ids import ID_LENGTH
 from scoring.robots import Robots
 from scoring.ruleset import ScoringRules
 
@@ -25,6 +26,7 @@ NEVER = int(np.iinfo(np.int32).max)
 """A day that does not come: of the last event of a profile without any, of a change that nothing makes."""
 DAY_BITS = 32
 """A day in a key of (profile, day): profile << 32 | day."""
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
 def keys_of(profile: Int64s, day: Int64s) -> Int64s:
@@ -270,9 +272,12 @@ def halves_of(column: pa.ChunkedArray) -> UInt64s:
     return whole.astype(np.uint64).reshape(-1, 2)
 
 
-def event_ids(event: UInt64s) -> list[str]:
+def event_ids(event: UInt64s) -> pa.StringArray:
     """The event_ids of such halves."""
-    return [f"{high:016x}{low:016x}" for high, low in event.tolist()]
+    whole = np.ascontiguousarray(event).astype(">u8").view(np.uint8).reshape(-1, 16)
+    digits = _DIGITS[np.stack((whole >> 4, whole & 15), axis=-1)]
+    ends = np.arange(len(event) + 1, dtype=np.int32) * ID_LENGTH
+    return pa.StringArray.from_buffers(len(event), pa.py_buffer(ends), pa.py_buffer(digits.tobytes()))
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[Int64s, list[str]]:

@@ -22,7 +22,7 @@ class FitResult:
     points: pa.MapArray
     """Points by rule that holds, and what a bound adds or takes, sorted by name; they add up to the score."""
     score: npt.NDArray[np.int64]
-    grade: list[str]
+    grade: pa.StringArray
     """Letter of the score; empty where the rules give none."""
 
 
@@ -34,14 +34,13 @@ def identity_points(results: npt.NDArray[np.uint8], rules: ScoringRules) -> FitR
     score = rules.identity_bounds.clamp(total)
     bound = (score - total)[:, None]
     lines = np.hstack([given, np.maximum(bound, 0), np.minimum(bound, 0)])
-    names = np.array([*(rule.name for rule in rules.identity), FLOOR, CEILING])
-    by_name = np.argsort(names)
-    lines, names = lines[:, by_name], names[by_name]
+    names = [*(rule.name for rule in rules.identity), FLOOR, CEILING]
+    by_name = np.argsort(np.array(names))
+    lines = lines[:, by_name]
     place = np.nonzero(lines)
+    of_line = pa.array(names, pa.utf8()).take(pa.array(by_name[place[1]]))
     offsets = np.zeros(len(lines) + 1, np.int32)
     np.cumsum(np.count_nonzero(lines, axis=1), out=offsets[1:])
-    maps = pa.MapArray.from_arrays(
-        pa.array(offsets), pa.array(names[place[1]], pa.utf8()), pa.array(lines[place])
-    )
-    grade = grades_of(score, rules.grades)
-    return FitResult(maps.cast(PROFILE_ROWS.field("identity_points").type), score, grade)
+    maps = pa.MapArray.from_arrays(pa.array(offsets), of_line, pa.array(lines[place]))
+    maps = maps.cast(PROFILE_ROWS.field("identity_points").type)
+    return FitResult(maps, score, grades_of(score, rules.grades))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from scoring.bounds import MAX_SCORE
 from scoring.rules_file import Place
@@ -20,15 +21,15 @@ class Grade:
     least: int
 
 
-def grades_of(score: npt.NDArray[np.int64], grades: Sequence[Grade]) -> list[str]:
+def grades_of(score: npt.NDArray[np.int64], grades: Sequence[Grade]) -> pa.StringArray:
     """The grade of each score, grades from the best down; empty below the last.
 
-    >>> grades_of(np.array([80_000, 79_999, -1]), [Grade("A", 80_000), Grade("B", 0)])
+    >>> grades_of(np.array([80_000, 79_999, -1]), [Grade("A", 80_000), Grade("B", 0)]).to_pylist()
     ['A', 'B', '']
     """
     upwards = np.array([grade.least for grade in reversed(grades)], np.int64)
-    names = ["", *(grade.name for grade in reversed(grades))]
-    return [names[place] for place in np.searchsorted(upwards, score, "right").tolist()]
+    names = pa.array(["", *(grade.name for grade in reversed(grades))], pa.utf8())
+    return names.take(pa.array(np.searchsorted(upwards, score, "right")))
 
 
 def parse_grades(place: Place) -> tuple[Grade, ...]:

@@ -115,9 +115,9 @@ def test_a_moment_gets_what_its_own_row_gives(domains: int) -> None:
     assert store.rows < len(profile)
 
 
-def columns_of(entries: Sequence[tuple[int, str, int]]) -> tuple[Int64s, list[str], Int64s]:
+def columns_of(entries: Sequence[tuple[int, str, int]]) -> tuple[Int64s, pa.StringArray, Int64s]:
     who, name, day = zip(*entries, strict=True)
-    return np.array(who), list(name), np.array(day)
+    return np.array(who), pa.array(name), np.array(day)
 
 
 def events_on(active: Sequence[tuple[int, int]], people: int) -> Events:
@@ -157,7 +157,7 @@ def row_of(
 
 
 def test_names_are_held_from_the_first_day_on() -> None:
-    held = held_of(np.array([1, 0, 1, 1]), ["b", "a", "b", "a"], np.array([7, 3, 5, 9]))
+    held = held_of(np.array([1, 0, 1, 1]), pa.array(["b", "a", "b", "a"]), np.array([7, 3, 5, 9]))
     assert held == Held(held.profile, held.name, held.since, ["a", "b"])
     rows = zip(held.profile.tolist(), held.name.tolist(), held.since.tolist(), strict=True)
     assert list(rows) == [(0, 0, 3), (1, 1, 5), (1, 0, 9)]

@@ -42,7 +42,7 @@ class Asked:
         """(profile, event, day) of what counts up to a day."""
         hits = self.events(rules).hits
         hits = hits.where(hits.day <= on)
-        names = [name.rstrip("0") for name in event_ids(hits.event)]
+        names = [name.rstrip("0") for name in event_ids(hits.event).to_pylist()]
         return sorted(
             (self.names[who], name, iso(day))
             for who, name, day in zip(hits.profile, names, hits.day.tolist(), strict=True)
@@ -54,7 +54,7 @@ class Asked:
         return {
             found.names[found.name[row]]: (
                 found.values[row].as_py(),
-                event_ids(found.event[[row]])[0].rstrip("0"),
+                event_ids(found.event[[row]])[0].as_py().rstrip("0"),
                 int(found.is_sealed[row]),
             )
             for row in found.current(on).tolist()
