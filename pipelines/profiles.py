@@ -143,7 +143,8 @@ class Profiles:
         robot = _first(holds, [each.name for each in robots])
         is_counted = robot == ""
         hits = cycle.events.hits
-        hits = hits.where(is_counted[hits.profile])
+        if not is_counted.all():
+            hits = hits.where(is_counted[hits.profile])
         counted = counted_by_day(hits, scoring, self._date)
         result = behaviour(hits, np.where(is_counted, seen.last_day, NEVER), scoring, self._date, counted)
         standing = Standing(cycle, Scores(counted, result.score, is_counted))

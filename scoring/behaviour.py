@@ -180,15 +180,14 @@ def inactivity(last_active_day: Int64s, rules: Inactivity, date: int) -> tuple[I
 
 def _sorted(hits: Hits, rules: ScoringRules, date: int) -> Hits:
     """Hits up to the date by (rule, profile, day), and by event where what a hit gives depends on those of its day."""
-    hits = hits.where(hits.day <= date)
-    key = hits.rule << 48 | hits.profile << 17 | hits.day
+    until = np.flatnonzero(hits.day <= date)
+    key = (hits.rule << 48 | hits.profile << 17 | hits.day)[until]
     ordered = bool(rules.shared_caps()) or any(
         rule.times and (rule.caps or rule.once_per) for rule in rules.behaviour
     )
-    order = (
-        np.lexsort((hits.event[:, 1], hits.event[:, 0], key)) if ordered else np.argsort(key, kind="stable")
-    )
-    return hits.where(order)
+    event = hits.event[until] if ordered else np.zeros((0, 2), np.uint64)
+    order = np.lexsort((event[:, 1], event[:, 0], key)) if ordered else np.argsort(key)
+    return hits.where(until[order])
 
 
 def _by_day(profile: Int64s, day: Int64s, amount: Int64s) -> tuple[Int64s, Int64s, Int64s]:
@@ -208,7 +207,7 @@ def _totals(profile: Int64s, amount: Int64s) -> tuple[Int64s, Int64s]:
 
 
 def _add_decayed(
-    score: Int64s, profile: Int64s, day: Int64s, amount: Int64s, table: Sequence[int], date: int
+    score: Int64s, profile: Int64s, day: Int64s, amount: Int64s, table: tuple[int, ...], date: int
 ) -> None:
     """Adds the points that the parts of a rule still give to the scores of their profiles."""
     if len(profile):

@@ -8,11 +8,12 @@ side of every constant is never looked into, and others are halved.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from scoring.behaviour import DayPoints
-from scoring.decay import decayed, table_of
+from scoring.decay import decayed, is_narrow, table_of
 from scoring.events import DAY_BITS, Indexes, Int64s, keys_of, of_keys
 from scoring.ruleset import Inactivity, ScoringRules
 
@@ -23,6 +24,18 @@ def bands(score: Int64s, thresholds: Int64s) -> Int64s:
     return np.asarray(left + right, np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decaying:
+    """Parts of a rule whose points fade."""
+
+    points: DayPoints
+    table: tuple[int, ...]
+    is_negative: bool
+    begin: Int64s
+    """Where the parts of each profile begin, and where the last one's end."""
+    narrow: bool
+
+
 class ScoreDays:
     """Behaviour scores of profiles on any day up to a date, and after it as long as time alone goes on."""
 
@@ -30,16 +43,15 @@ class ScoreDays:
         self, counted: Sequence[DayPoints], active: Int64s, rules: ScoringRules, count: int, date: int
     ) -> None:
         """`counted`: of `counted_by_day`; `active`: sorted keys of the days with events up to the date."""
-        self._decaying: list[tuple[DayPoints, tuple[int, ...], bool]] = []
-        self._where: list[Int64s] = []
-        """Of each decaying rule, where the parts of each profile begin."""
+        self._decaying: list[_Decaying] = []
         changes: tuple[list[tuple[Int64s, Int64s]], ...] = ([], [], [])
         """Keys and amounts: steps, points that decay, and deductions that decay, whole as on their day."""
         for rule, points in zip(rules.behaviour, counted, strict=True):
             table, keys = table_of(rule.decay), keys_of(points.profile, points.day)
             if table:
-                self._decaying.append((points, table, rule.points < 0))
-                self._where.append(np.searchsorted(points.profile, np.arange(count + 1)))
+                begin = np.searchsorted(points.profile, np.arange(count + 1))
+                narrow = is_narrow(points.amount, begin[:-1])
+                self._decaying.append(_Decaying(points, table, rule.points < 0, begin, narrow))
                 changes[1 + (rule.points < 0)].append((keys, points.amount))
                 continue
             changes[0].append((keys, points.amount))
@@ -63,7 +75,7 @@ class ScoreDays:
         ]
         """Least and greatest sum that each profile can ever have: all that takes away, all that gives."""
         self._bounds = rules.bounds
-        self._longest = max((len(table) for _, table, _ in self._decaying), default=0)
+        self._longest = max((len(each.table) for each in self._decaying), default=0)
 
     @property
     def horizon(self) -> int:
@@ -95,16 +107,16 @@ class ScoreDays:
         """What steps, decaying points and decaying deductions give of profiles on days, shape (3, days)."""
         parts = self._undecayed(profile, day)
         parts[1:] = 0
-        for (points, table, is_negative), begin in zip(self._decaying, self._where, strict=True):
-            first = begin[profile]
-            sizes = begin[profile + 1] - first
+        for each in self._decaying:
+            first = each.begin[profile]
+            sizes = each.begin[profile + 1] - first
             held = np.flatnonzero(sizes)
             sizes = sizes[held]
             starts = np.cumsum(sizes) - sizes
             part = np.arange(sizes.sum()) + np.repeat(first[held] - starts, sizes)
-            ages = np.repeat(day[held], sizes) - points.day[part]
-            ages[ages < 0] = len(table)
-            parts[1 + is_negative][held] += decayed(points.amount[part], ages, table, starts)
+            ages = np.repeat(day[held], sizes) - each.points.day[part]
+            amounts = each.points.amount[part]
+            parts[1 + each.is_negative][held] += decayed(amounts, ages, each.table, starts, each.narrow)
         return parts
 
     def _bands(self, total: Int64s, limits: Int64s) -> Int64s:

@@ -62,18 +62,40 @@ def weights(rules: ScoringRules) -> dict[str, tuple[int, ...]]:
     return {r.name: table for r in rules.behaviour if (table := table_of(r.decay))}
 
 
-def decayed(amounts: Int64s, ages: Int64s, table: Sequence[int], starts: npt.NDArray[Any]) -> Int64s:
+@lru_cache(maxsize=256)
+def _by_age(table: tuple[int, ...]) -> Int64s:
+    """The weights, and 0 for all that is older."""
+    return np.array([*table, 0], np.int64)
+
+
+def is_narrow(amounts: Int64s, starts: npt.NDArray[Any]) -> bool:
+    """Whether weighted sums of any groups of such parts fit 64 bits, where the longest group is one of these."""
+    if not len(starts):
+        return True
+    longest = int(np.max(np.diff(starts, append=len(amounts))))
+    return longest * int(np.max(np.abs(amounts), initial=0)) < 1 << (62 - SCALE_BITS)
+
+
+def decayed(
+    amounts: Int64s,
+    ages: Int64s,
+    table: tuple[int, ...],
+    starts: npt.NDArray[Any],
+    narrow: bool | None = None,
+) -> Int64s:
     """Points of groups of parts under one table of weights.
 
-    `amounts`, `ages` (>= 0): one per part, parts of a group side by side; `starts`: index of each group's
-    first part, ascending. Returns one value per group, in the unit of the amounts.
+    `amounts`, `ages`: one per part, parts of a group side by side, nothing from below age 0; `starts`: index of each
+    group's first part, ascending; `narrow`: what `is_narrow` says, where it is known already. Returns one value per
+    group, in the unit of the amounts.
     """
     if not len(starts):
         return np.zeros(0, np.int64)
-    by_age = np.append(np.asarray(table, np.int64), 0)
-    weight = by_age[np.minimum(ages, len(table))]
-    longest = int(np.max(np.diff(starts, append=len(amounts))))
-    if longest * int(np.max(np.abs(amounts))) < 1 << (62 - SCALE_BITS):
+    place = np.minimum(ages.view(np.uint64), np.uint64(len(table))).view(
+        np.int64
+    )  # below 0 is beyond the table
+    weight = _by_age(table)[place]
+    if is_narrow(amounts, starts) if narrow is None else narrow:
         total = np.add.reduceat(amounts * weight, starts)
         return np.asarray(np.where(total < 0, -(-total >> SCALE_BITS), total >> SCALE_BITS), np.int64)
     mask = (1 << _LOW_BITS) - 1

@@ -70,6 +70,7 @@ class Hits:
 
     def where(self, chosen: Bools | Indexes) -> "Hits":
         """Some of the hits, or all in another order."""
+        chosen = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
         return Hits(
             self.profile[chosen],
             self.rule[chosen],
