@@ -19,8 +19,8 @@ WITH excluded AS (
 ), subjects AS (
     SELECT subject, uniqExact(event_id) AS events FROM (
         SELECT event_id, arrayFirst(i -> i NOT IN (SELECT identifier_id FROM excluded), identifiers) AS subject
-        FROM kintsugi_store.rule_hits
-        WHERE workspace = {w:String} AND generation = {g:String} AND identifier_id = {i:String} AND rule = '*'
+        FROM kintsugi_store.event_hits
+        WHERE workspace = {w:String} AND generation = {g:String} AND identifier_id = {i:String}
     ) WHERE subject != '' GROUP BY subject
 )
 SELECT if(m.profile_id = '', s.subject, m.profile_id) AS profile_id, sum(s.events) AS events,

@@ -36,7 +36,7 @@ Columns = list[list[Any]]
 _NONE: Columns = [[], [], []]
 
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
-_INSERT_HITS = "INSERT INTO kintsugi_store.rule_hits "
+_INSERT_HITS = "INSERT INTO kintsugi_store.event_hits "
 
 
 class Land:

@@ -26,7 +26,11 @@ CYCLE_MS = 300
 CHUNK = 20_000
 """Identifiers whose profiles are computed together."""
 PREPARE = 200_000
-"""Identifiers of one slice of a generation: members lie all over the tables, every statement reads much of them."""
+"""Most identifiers of one slice of a generation: members lie all over the tables, a statement reads much of them."""
+AT_LEAST = 6
+"""Slices of a generation, unless they would be smaller than a cycle's."""
+AT_ONCE = 3
+"""Slices that are worked on at once."""
 _decode = msgspec.json.Decoder(log_record.AnyRecord).decode
 
 
@@ -167,8 +171,10 @@ class Score:
             if len(found):
                 writer.write(found["identifier_id"].combine_chunks(), version, own=True)
 
-        with ThreadPoolExecutor(2) as workers:  # while the store answers for one slice, the other is computed
-            for _ in workers.map(write, ranges(count, PREPARE)):
+        with ThreadPoolExecutor(
+            AT_ONCE
+        ) as workers:  # while the store answers for some slices, others are computed
+            for _ in workers.map(write, ranges(count, min(PREPARE, max(CHUNK, count // AT_LEAST)))):
                 pass
         self._state.put("version", version)
 

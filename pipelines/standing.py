@@ -22,7 +22,7 @@ from scoring.behaviour import DayPoints
 from scoring.compile import tags_select, when_select
 from scoring.conditions import Condition
 from scoring.crossings import ScoreDays
-from scoring.events import NEVER, Int64s, keys_of, of_keys, starts_of
+from scoring.events import NEVER, Int64s, keys_of, of_keys, starts_of, united
 from scoring.profile_rules import MANUAL, ProfileRule, columns_of
 from scoring.stages import CAUSES, StageChanges, Status, stage_histories
 
@@ -153,7 +153,7 @@ class Standing:
             limits = _thresholds([rule.condition() for rule in self._rules.stages.rules])
             until = np.where(first == NEVER, -1, cycle.date)
             keys.append(self._score_days.crossings(limits, np.where(first == NEVER, 0, first), until))
-        together = np.unique(np.concatenate(keys))
+        together = united(*keys)
         profile, day = of_keys(together)
         return together[(day >= first[profile]) & (day <= cycle.date)]
 

@@ -2,14 +2,14 @@
 
 Invariants: the statement is the same for a batch sent as external data and for stored history, so stream and
 history agree by construction; it raises no error whatever the events hold; it reads `source` once, however
-many rules there are. An event whose user agent names itself a robot matches no rule. Every other event matches `*` with
-amount 0; one that a robots filter takes matches nothing else, and its `*` has the filter's name as `distinct_key`.
+many rules there are. An event whose user agent names itself a robot has no row. Every other event has one for each
+usable identifier, whatever it matches; one that a robots filter takes names the filter and matches nothing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from scoring.ruleset import ACTIVITY, ScoringRules
+from scoring.ruleset import ScoringRules
 from scoring.sql_text import array, quote, texts
 
 
@@ -60,38 +60,42 @@ def usable_sql(identity: Usability, identifiers_expr: str = "identifiers", kinds
 
 
 def hits_select(generation: str, scoring: ScoringRules, identity: Usability, source: str) -> str:
-    """SELECT of `rule_hits` rows, columns in the order of the table, from rows of `events`.
+    """SELECT of `event_hits` rows, columns in the order of the table, from rows of `events`.
 
-    One row per usable identifier, matched rule and event. `source` follows FROM: a table or `(SELECT ...)`.
+    One row per usable identifier and event. `source` follows FROM: a table or `(SELECT ...)`.
     """
-    names = [ACTIVITY, *(rule.name for rule in scoring.behaviour)]
-    amounts = [0, *(rule.points for rule in scoring.behaviour)]
-    numbered = list(enumerate(scoring.behaviour, start=2))
-    varying = {f"amount_{i}": (i, rule.amount_sql()) for i, rule in numbered if rule.times}
-    keyed = {f"key_{i}": (i, rule.key_sql()) for i, rule in numbered if rule.once_per}
-    if scoring.robots.events:
-        taken = "".join(f"{each.condition_sql()}, {quote(each.name)}, " for each in scoring.robots.events)
-        keyed["robot"] = (1, f"multiIf({taken}'')")
+    rules = list(enumerate(scoring.behaviour, start=1))
+    varying = {f"amount_{n}": (n, rule.amount_sql()) for n, rule in rules if rule.times}
+    keyed = {f"key_{n}": (n, rule.key_sql()) for n, rule in rules if rule.once_per}
     values = "".join(f", {sql} AS {name}" for name, (_, sql) in (varying | keyed).items())
-    matches = [f"if({rule.condition_sql()}, {i}, 0)" for i, rule in enumerate(scoring.behaviour, start=2)]
-    matched = f"arrayFilter(r -> r > 0, [toUInt16(1), {', '.join(matches)}])" if matches else "[toUInt16(1)]"
-    if scoring.robots.events:
-        matched = f"if(robot = '', {matched}, [toUInt16(1)])"
-    return f"""SELECT workspace, {quote(generation)} AS generation, arrayJoin(usable) AS identifier_id,
-    {array(names)}[rule_index] AS rule, event_id, occurred_at, day,
-    {_by_rule(varying, f"toInt64({array(amounts)}[rule_index])")} AS amount,
-    {_by_rule(keyed, "''")} AS distinct_key, usable AS identifiers
+    taken = "".join(f"{each.condition_sql()}, {quote(each.name)}, " for each in scoring.robots.events)
+    names, matched, amounts, keys = (
+        "emptyArrayString()",
+        "emptyArrayUInt16()",
+        "emptyArrayInt64()",
+        "emptyArrayString()",
+    )
+    if rules:
+        matches = ", ".join(f"if({rule.condition_sql()}, {n}, 0)" for n, rule in rules)
+        matched = f"arrayFilter(r -> r > 0, CAST([{matches}] AS Array(UInt16)))"
+        matched = f"if(robot = '', {matched}, emptyArrayUInt16())" if taken else matched
+        points = f"toInt64({array(rule.points for _, rule in rules)}[r])"
+        names = f"arrayMap(r -> {array(rule.name for _, rule in rules)}[r], matched)"
+        amounts = f"arrayMap(r -> {_by_rule(varying, points)}, matched)"
+        keys = f"arrayMap(r -> {_by_rule(keyed, quote(''))}, matched)"
+    return f"""SELECT workspace, {quote(generation)} AS generation, arrayJoin(usable) AS identifier_id, event_id,
+    occurred_at, day, robot, {names} AS rules, {amounts} AS amounts, {keys} AS keys, usable AS identifiers
 FROM (
     SELECT workspace, event_id, occurred_at, day, {usable_sql(identity)} AS usable,
-        arrayJoin({matched}) AS rule_index{values}
+        {f"multiIf({taken}'')" if taken else "''"} AS robot, {matched} AS matched{values}
     FROM {source}
     WHERE is_robot = 0
 )"""
 
 
 def _by_rule(columns: Mapping[str, tuple[int, str]], otherwise: str) -> str:
-    """Expression: the column of the rule at hand, where it has one of its own."""
-    choices = "".join(f"rule_index = {index}, {name}, " for name, (index, _) in columns.items())
+    """Expression: the column of rule r, where it has one of its own."""
+    choices = "".join(f"r = {number}, {name}, " for name, (number, _) in columns.items())
     return f"multiIf({choices}{otherwise})" if choices else otherwise
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from scoring.behaviour import DayPoints
 from scoring.decay import decayed, is_narrow, table_of
-from scoring.events import DAY_BITS, Indexes, Int64s, keys_of, of_keys
+from scoring.events import DAY_BITS, Indexes, Int64s, keys_of, of_keys, united
 from scoring.ruleset import Inactivity, ScoringRules
 
 
@@ -92,10 +92,12 @@ class ScoreDays:
 
     def _among(self, limits: Int64s, profile: Int64s, day: Int64s) -> tuple[Int64s, Indexes]:
         """Such numbers, and which of them are scores, because decay alone could move these past a constant."""
-        steps, high, low = self._undecayed(profile, day)
+        parts = self._undecayed(profile, day)
+        steps, high, low = parts
         number = self._bounds.clamp(steps + low)
         near = np.flatnonzero(bands(number, limits) != self._bands(steps + high, limits))
-        number[near] = self.at(profile[near], day[near])
+        faded = self._faded(parts[:, near], profile[near], day[near])
+        number[near] = self._bounds.clamp(faded.sum(axis=0))
         return number, near
 
     def _undecayed(self, profile: Int64s, day: Int64s) -> Int64s:
@@ -105,7 +107,10 @@ class ScoreDays:
 
     def _parts(self, profile: Int64s, day: Int64s) -> Int64s:
         """What steps, decaying points and decaying deductions give of profiles on days, shape (3, days)."""
-        parts = self._undecayed(profile, day)
+        return self._faded(self._undecayed(profile, day), profile, day)
+
+    def _faded(self, parts: Int64s, profile: Int64s, day: Int64s) -> Int64s:
+        """The parts, given as if nothing had decayed, as they are; in place."""
         parts[1:] = 0
         for each in self._decaying:
             first = each.begin[profile]
@@ -135,7 +140,7 @@ class ScoreDays:
         who = np.flatnonzero(may_cross)
         profile, day = of_keys(self._keys)
         inside = may_cross[profile] & (day >= first[profile]) & (day <= last[profile])
-        profile, day = of_keys(np.unique(np.concatenate((keys_of(who, first[who]), self._keys[inside]))))
+        profile, day = of_keys(united(keys_of(who, first[who]), self._keys[inside]))
         is_last = np.ones(len(day), bool)
         is_last[:-1] = profile[1:] != profile[:-1]
         end = last[profile]
@@ -150,7 +155,7 @@ class ScoreDays:
         jumps = follows[end_band[follows] != start_band[follows + 1]] + 1
         changed = [keys_of(profile[jumps], day[jumps])]
         changed += self._inside(profile[near], day[near], end[near], at_start, at_end, limits)
-        return np.asarray(np.unique(np.concatenate(changed)), np.int64)
+        return united(*changed)
 
     def _inside(
         self, profile: Int64s, start: Int64s, end: Int64s, at_start: Int64s, at_end: Int64s, limits: Int64s

@@ -1,7 +1,7 @@
 """What profiles did, in columns: the events of the subjects of each, as hits that count and as activity by day.
 
-Invariant: a pure function of the set of rows of `scoring.facts.events_select`: copies of a hit that were not merged yet
-fall together (times and days to their minimum), the order of the rows does not matter. Who is a robot is decided
+Invariant: a pure function of the set of rows of `scoring.facts.events_select`: copies of an event that were not merged
+yet fall together (times and days to their minimum), the order of the rows does not matter. Who is a robot is decided
 here: an event that a robots filter of events or the burst takes is evidence (a profile was seen) and no more.
 """
 
@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.ids import ID_LENGTH
 from scoring.robots import Robots
@@ -37,6 +38,13 @@ def keys_of(profile: Int64s, day: Int64s) -> Int64s:
 def of_keys(keys: Int64s) -> tuple[Int64s, Int64s]:
     """Profile and day of keys."""
     return keys >> DAY_BITS, keys & ((1 << DAY_BITS) - 1)
+
+
+def united(*keys: Int64s) -> Int64s:
+    """Distinct keys of arrays, ascending; quick where these are sorted each."""
+    together = np.concatenate(keys)
+    together.sort(kind="stable")
+    return together[starts_of(together)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,47 +188,40 @@ def events_of(rows: pa.Table, owner: Int64s, count: int, robots: Robots) -> Even
 
     `owner`: profile of each row of the table `touched` that was asked with; `count`: profiles. O(rows log rows).
     """
-    member, rule, day, at, amount = (
-        rows[name].to_numpy().astype(np.int64) for name in ("member", "rule", "day", "at", "amount")
-    )
+    member, day, at = (rows[name].to_numpy().astype(np.int64) for name in ("member", "day", "at"))
     event = halves_of(rows["event"])
-    key, key_names = _codes(rows["distinct_key"]) if "distinct_key" in rows.column_names else (None, [""])
-    key = np.zeros(len(member), np.int64) if key is None else key
-    names, of_key = _filters(robots, key_names)
-    copies = _copies(member, rule, event)
+    copies = _copies(member, event)
     if copies is not None:
         order, starts = copies
         at, day = (np.minimum.reduceat(part[order], starts) for part in (at, day))
-        first = order[starts]
-        member, rule, amount, key, event = member[first], rule[first], amount[first], key[first], event[first]
+        rows = rows.take(pa.array(order[starts]))
+        member, event = member[order[starts]], event[order[starts]]
     profile = owner[member]
-    is_activity = rule == 0
-    robot = of_key[key[is_activity]]
-    in_burst = np.zeros(len(member), np.bool_)
+    names = ["", *(each.name for each in robots.events), *([robots.burst.name] if robots.burst else [])]
+    robot = _places(rows["robot"], names) if "robot" in rows.column_names else np.zeros(len(member), np.int64)
+    matched = rows["rules"].combine_chunks()
+    counts = matched.value_lengths().to_numpy()
     if robots.burst is not None:
-        in_burst = _in_burst(member, day, is_activity, robots.burst.more_than)
-        robot = np.where((robot == 0) & in_burst[is_activity], len(names) - 1, robot)
-    hits = Hits(profile, rule - 1, day, amount, event, key).where(~is_activity & ~in_burst)
-    activity = _activity(profile[is_activity], day[is_activity], robot, at[is_activity])
-    return Events(hits, activity, names, count)
-
-
-def _filters(robots: Robots, key_names: Sequence[str]) -> tuple[list[str], Int64s]:
-    """Names of the filters, the burst last, and which of them the distinct key of an activity names."""
-    names = ["", *(each.name for each in robots.events)]
-    place = {name: n for n, name in enumerate(names)} if robots.events else {}
-    return [*names, *([robots.burst.name] if robots.burst else [])], np.array(
-        [place.get(name, 0) for name in key_names], np.int64
+        in_burst = _in_burst(member, day, robots.burst.more_than)
+        robot = np.where((robot == 0) & in_burst, len(names) - 1, robot)
+    of_event = np.repeat(np.arange(len(member)), counts)
+    hits = Hits(
+        profile[of_event],
+        matched.flatten().to_numpy().astype(np.int64) - 1,
+        day[of_event],
+        rows["amounts"].combine_chunks().flatten().to_numpy().astype(np.int64),
+        event[of_event],
+        _codes(rows["keys"]) if "keys" in rows.column_names else np.zeros(len(of_event), np.int64),
     )
+    if robots.burst is not None:
+        hits = hits.where(~in_burst[of_event])
+    return Events(hits, _activity(profile, day, robot, at), names, count)
 
 
-def _in_burst(member: Int64s, day: Int64s, is_activity: Bools, more_than: int) -> Bools:
-    """Whether the subject of each row has, on its day, more events than that, whatever they are."""
-    keys = keys_of(member, day)
-    days, sizes = np.unique(keys[is_activity], return_counts=True)
-    bursts = days[sizes > more_than]
-    found = np.searchsorted(bursts, keys)
-    return np.asarray(np.append(bursts, -1)[found] == keys)
+def _in_burst(member: Int64s, day: Int64s, more_than: int) -> Bools:
+    """Whether the subject of each event has, on its day, more events than that, whatever they are."""
+    _, which, sizes = np.unique(keys_of(member, day), return_inverse=True, return_counts=True)
+    return np.asarray(sizes[which] > more_than)
 
 
 def _activity(profile: Int64s, day: Int64s, robot: Int64s, at: Int64s) -> Activity:
@@ -281,8 +282,15 @@ def event_ids(event: UInt64s) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(event), pa.py_buffer(ends), pa.py_buffer(digits.tobytes()))
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[Int64s, list[str]]:
-    """A code for each text, and the texts by code."""
-    found = column.combine_chunks().dictionary_encode()
-    found = found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-    return found.indices.to_numpy().astype(np.int64), found.dictionary.to_pylist()
+def _codes(lists: pa.ChunkedArray) -> Int64s:
+    """A code for each text of the lists."""
+    return np.asarray(
+        lists.combine_chunks().flatten().dictionary_encode().indices.to_numpy().astype(np.int64)
+    )
+
+
+def _places(texts: pa.ChunkedArray, names: Sequence[str]) -> Int64s:
+    """Place of each text among the names."""
+    return np.asarray(
+        pc.index_in(texts.combine_chunks().cast(pa.utf8()), pa.array(names)).to_numpy().astype(np.int64)
+    )

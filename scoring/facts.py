@@ -20,16 +20,27 @@ def events_select(
 ) -> str:
     """Events of touched subjects and the rules that they match.
 
-    `member`, `rule` (0: activity, n + 1: the n-th behaviour rule), `day` (Int32), `at` (µs), `amount` (raw points),
-    `event` (event_id, 16 bytes); and `distinct_key` where a rule or a robots filter compares it.
+    `member`, `event` (event_id, 16 bytes), `day` (Int32), `at` (µs), and by matched rule `rules` (n + 1: the n-th
+    behaviour rule) and `amounts` (raw points in thousandths); `robot` and `keys` where the rules have filters of
+    events, or count once per value.
     """
-    names = array(rule.name for rule in rules.behaviour) if rules.behaviour else "emptyArrayString()"
-    has_keys = bool(rules.robots.events) or any(rule.once_per for rule in rules.behaviour)
-    return f"""SELECT t.member AS member, toUInt16(indexOf({names}, h.rule)) AS rule, toInt32(h.day) AS day,
-    toUnixTimestamp64Micro(h.occurred_at) AS at, h.amount AS amount, toFixedString(unhex(h.event_id), 16) AS event
-    {", h.distinct_key AS distinct_key" if has_keys else ""}
+    places = "emptyArrayUInt16()"
+    if rules.behaviour:
+        names, numbers = (
+            array(rule.name for rule in rules.behaviour),
+            array(range(1, len(rules.behaviour) + 1)),
+        )
+        places = f"arrayMap(r -> toUInt16(transform(r, {names}, {numbers}, 0)), h.rules)"
+    more = [
+        *(["robot"] if rules.robots.events else []),
+        *(["keys"] if any(r.once_per for r in rules.behaviour) else []),
+    ]
+    return f"""SELECT t.member AS member, toFixedString(unhex(h.event_id), 16) AS event, toInt32(h.day) AS day,
+    toUnixTimestamp64Micro(h.occurred_at) AS at, {places} AS rules, h.amounts AS amounts
+    {"".join(f", h.{name} AS {name}" for name in more)}
 FROM (
-    SELECT identifier_id, rule, day, occurred_at, amount, event_id, distinct_key FROM kintsugi_store.rule_hits
+    SELECT identifier_id, event_id, day, occurred_at, rules, amounts{"".join(f", {name}" for name in more)}
+    FROM kintsugi_store.event_hits
     WHERE workspace = {quote(workspace)} AND generation = {quote(generation)}
         AND identifier_id IN (SELECT identifier_id FROM {touched})
         AND {_is_subject(workspace, generation, "identifiers", excluded)}

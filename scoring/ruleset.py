@@ -37,8 +37,6 @@ MAX_SQL = 150_000
 """Bytes of all conditions as SQL; the store takes statements of 256 KiB."""
 MAX_HALF_LIFE = 730
 MAX_LINEAR = 3650
-ACTIVITY = "*"
-"""Built-in rule that every event of a person matches, with amount 0."""
 INACTIVITY = "inactivity"
 """Name under which points for silence stand among the points by rule."""
 

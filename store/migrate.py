@@ -95,14 +95,16 @@ def statements(text: str) -> list[str]:
 def on_cluster(statement: str, cluster: str) -> str:
     """The statement for every replica of a cluster: an ON CLUSTER clause, and the replicated form of the engine.
 
-    All replicas hold everything (one shard): every step of the job must read what any other wrote. Raises
-    Problem for a kind of statement that is not known here. O(length).
+    All replicas hold everything (one shard): every step of the job must read what any other wrote. An INSERT stays
+    as it is. Raises Problem for a kind of statement that is not known here. O(length).
 
     >>> on_cluster("CREATE TABLE d.t (v UInt8) ENGINE = ReplacingMergeTree(v) ORDER BY v", "c")
     "CREATE TABLE d.t ON CLUSTER 'c' (v UInt8) ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/\
 {shard}/{database}/{table}', '{replica}', v) ORDER BY v"
     """
     start = _LEADING.match(statement)
+    if statement[start.end() if start else 0 :].startswith("INSERT "):
+        return statement  # one replica takes the rows, and gives them to the others
     named = _NAMED_OBJECT.match(statement, start.end() if start else 0)
     if named is None:
         raise Problem("bad_request", f"This statement has no form for a cluster: {statement[:80]}")

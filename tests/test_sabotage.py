@@ -66,6 +66,16 @@ SABOTAGES = [
         STEPS + "test_caps_hold_over_all_identifiers_of_a_profile",
     ),
     Sabotage(
+        "facts of another piece", "pipelines/cycle.py",
+        'found = found.take(pa.array(np.argsort(share, kind="stable")))', "found = found",
+        "tests/laws/test_pipeline_laws.py::test_rules_applied_to_history_equal_rules_from_the_start",
+    ),
+    Sabotage(
+        "a bound taken for a score", "scoring/crossings.py",
+        "number[near] = self._bounds.clamp(faded.sum(axis=0))", "pass",
+        "tests/laws/test_scoring_days.py",
+    ),
+    Sabotage(
         "wall clock in a score", "pipelines/score.py",
         "self._workspace, generation, rules, self._date,",
         "self._workspace, generation, rules, self._now() // 86_400_000_000,",

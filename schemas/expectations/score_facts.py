@@ -3,8 +3,11 @@
 from schemas.expectations.suite import Batch, Scope, Suite, at_most, nothing, within
 
 _HITS = """
-SELECT identifier_id, toString(rule) AS rule, event_id, amount / 1000 AS points
-FROM kintsugi_store.rule_hits FINAL WHERE workspace = $workspace AND generation = $generation
+SELECT identifier_id, hit.1 AS rule, event_id, hit.2 / 1000 AS points
+FROM (
+    SELECT identifier_id, event_id, arrayJoin(arrayPushFront(
+        arrayZip(CAST(rules, 'Array(String)'), amounts), ('*', toInt64(0)))) AS hit
+    FROM kintsugi_store.event_hits FINAL WHERE workspace = $workspace AND generation = $generation)
 """
 
 _NO_EVENT = """
@@ -29,8 +32,8 @@ SELECT name FROM ({_RULES}) WHERE decay = 'half_life' AND name NOT IN (
 _UNCOUNTED = """
 SELECT event_id FROM kintsugi_store.events FINAL
 WHERE workspace = $workspace AND is_robot = 0 AND received_at < $settled
-  AND event_id NOT IN (SELECT event_id FROM kintsugi_store.rule_hits
-                       WHERE workspace = $workspace AND generation = $generation AND rule = '*')
+  AND event_id NOT IN (SELECT event_id FROM kintsugi_store.event_hits
+                       WHERE workspace = $workspace AND generation = $generation)
   AND arrayExists(i -> i NOT IN (
         SELECT identifier_id FROM kintsugi_store.excluded_identifiers FINAL
         WHERE workspace = $workspace AND generation = $generation AND reason = 'blocked'), identifiers)

@@ -35,9 +35,9 @@ _SECOND = 1_000_000
 _T0 = 1_795_000_000 * _SECOND
 _HITS = pa.schema(
     {
-        "workspace": pa.utf8(), "generation": pa.utf8(), "identifier_id": pa.utf8(), "rule": pa.utf8(),
-        "event_id": pa.utf8(), "occurred_at": arrow.TIME, "day": arrow.DAY, "amount": pa.int64(),
-        "distinct_key": pa.utf8(), "identifiers": arrow.IDS,
+        "workspace": pa.utf8(), "generation": pa.utf8(), "identifier_id": pa.utf8(), "event_id": pa.utf8(),
+        "occurred_at": arrow.TIME, "day": arrow.DAY, "robot": pa.utf8(), "rules": arrow.IDS,
+        "amounts": pa.list_(pa.int64()), "keys": arrow.IDS, "identifiers": arrow.IDS,
     }
 )  # fmt: skip
 
@@ -152,20 +152,19 @@ class Golden:
                    "identifiers": ids, "kinds": ["phone"] * len(ids), "sealed": "secret"}  # fmt: skip
             self.insert("events", row | {"received_at": _T0 + 5}, row | {"received_at": _T0})
             self.insert("events", row | {"received_at": _T0 + 9})
-            for rule, amount in (("*", 0), ("order", 5_000)):
-                for iid in usable[event]:
-                    self.hit(iid, rule, event, amount, usable[event])
-                    self.hit(iid, rule, event, amount, usable[event])
+            for iid in usable[event]:
+                self.hit(iid, event, usable[event])
+                self.hit(iid, event, usable[event])
 
-    def hit(self, identifier_id: str, rule: str, event_id: str, amount: int, identifiers: list[str]) -> None:
-        """A rule hit's row for one of the usable identifiers of its event, strongest first."""
+    def hit(self, identifier_id: str, event_id: str, identifiers: list[str]) -> None:
+        """The row of an order, which a rule matches, for one of its usable identifiers, strongest first."""
         row = {
             "workspace": self.workspace, "generation": GENERATION, "identifier_id": identifier_id,
-            "rule": rule, "event_id": event_id, "day": AS_OF,
+            "event_id": event_id, "day": AS_OF, "robot": "", "rules": ["order"], "amounts": [5_000], "keys": [""],
             "occurred_at": datetime.fromtimestamp(_T0 // _SECOND, UTC),
-            "amount": amount, "distinct_key": "", "identifiers": identifiers,
+            "identifiers": identifiers,
         }  # fmt: skip
-        self.store.insert_arrow("kintsugi_store.rule_hits", pa.Table.from_pylist([row], schema=_HITS))
+        self.store.insert_arrow("kintsugi_store.event_hits", pa.Table.from_pylist([row], schema=_HITS))
 
     def _journal(self) -> None:
         phone, email, openid = self.anna

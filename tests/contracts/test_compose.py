@@ -87,7 +87,7 @@ def test_ddl_of_a_cluster_is_that_of_one_server_with_cluster_clauses() -> None:
     try:
         for one, many in zip(ddl(), ddl("c"), strict=True):
             clustered = formatted(many)
-            assert " ON CLUSTER c" in clustered
+            assert (" ON CLUSTER c" in clustered) == (not clustered.startswith("INSERT "))
             assert ("MergeTree" in one) == ("ENGINE = Replicated" in clustered)
             plain = clustered.replace(" ON CLUSTER c", "")
             plain = plain.replace("ENGINE = Replicated", "ENGINE = ")

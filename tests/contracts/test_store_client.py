@@ -240,3 +240,35 @@ def test_a_reset_store_is_migrated_anew(tmp_path: Path) -> None:
         assert store.query_rows("SELECT name FROM system.databases WHERE startsWith(name, 'kintsugi')") == []
         assert migrate(store) == everything
         store.close()
+
+
+def test_hits_of_an_older_store_are_hits_of_the_new_one(tmp_path: Path) -> None:
+    with running_endpoint(tmp_path / "data") as endpoint:
+        store = Store(endpoint.settings)
+        migrate(store, [each for each in migrations() if each.number < 11])
+        for day in (2, 1):  # a copy that was not merged yet is later
+            store.execute(
+                "INSERT INTO kintsugi_store.rule_hits SELECT 'w', 'g', iid, hit.1, 'e1',"
+                f" '2026-03-0{day} 08:00:00', '2026-03-0{day}', hit.2, hit.3, ['u1', 'p1']"
+                " FROM (SELECT arrayJoin(['u1', 'p1']) AS iid,"
+                " arrayJoin([('*', 0, ''), ('paper', 2000, 'a'), ('form', 5000, '')]) AS hit)"
+            )
+        store.execute(
+            "INSERT INTO kintsugi_store.rule_hits VALUES"
+            " ('w', 'g', 'u2', '*', 'e2', '2026-03-05 08:00:00', '2026-03-05', 0, 'probe', ['u2'])"
+        )
+        assert migrate(store) == ["0011_event_hits.sql", "0012_rule_hits.sql"]
+        rows = store.query_rows(
+            "SELECT identifier_id, event_id, toString(day), robot, arrayZip(rules, amounts, keys), identifiers"
+            " FROM kintsugi_store.event_hits FINAL ORDER BY identifier_id"
+        )
+        matched = [
+            {"1": "form", "2": 5000, "3": ""},
+            {"1": "paper", "2": 2000, "3": "a"},
+        ]
+        assert rows == [
+            ("p1", "e1", "2026-03-01", "", matched, ["u1", "p1"]),
+            ("u1", "e1", "2026-03-01", "", matched, ["u1", "p1"]),
+            ("u2", "e2", "2026-03-05", "probe", [], ["u2"]),
+        ]
+        store.close()

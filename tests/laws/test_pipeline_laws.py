@@ -106,8 +106,15 @@ def points(store: Store, profile_id: str) -> dict[str, float]:
     return {name: float(p) for row in rows for name, p in dict(row[0]).items() if name == "forms"}
 
 
-def test_rules_applied_to_history_equal_rules_from_the_start(world: World, in_order: Digest) -> None:
-    """Half of the events come under other rules, then the rules of `in_order` are opened and activated."""
+def test_rules_applied_to_history_equal_rules_from_the_start(
+    world: World, in_order: Digest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the events come under other rules, then the rules of `in_order` are opened and activated.
+
+    Profiles of the new generation are computed in many slices, and these in pieces.
+    """
+    monkeypatch.setattr("pipelines.score.CHUNK", 40)
+    monkeypatch.setattr("pipelines.profiles.PIECE", 9)
     other = world.rules("namespaces: [{name: email}, {name: phone}]", "behaviour: {rules: []}")
     events = world.events(messy_events(7))
     half = len(events) // 2

@@ -243,7 +243,7 @@ def test_a_slot_that_did_not_exist_when_a_generation_was_opened_derives_its_hits
     (message,) = Normalize(1, keys_in(world.home)).line(line.decode())
     list(slot.flush([message.body[1]]))
     hits = store.query_rows(
-        "SELECT count() FROM kintsugi_store.rule_hits WHERE workspace = {w:String} AND generation = 'g1'",
+        "SELECT count() FROM kintsugi_store.event_hits WHERE workspace = {w:String} AND generation = 'g1'",
         {"w": world.name},
     )
     assert hits[0][0] > 0

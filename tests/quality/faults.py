@@ -115,7 +115,7 @@ FAULTS = (
     Fault("the job stalls after landing", "profiles", "share_of_events_miscounted", stall=True),
     Fault("no date was told for a week", "profiles", "days_behind", dates=("2026-11-14",)),
     Fault("a part of the rule hits is lost", "score_facts", "every_event_counted",
-          damage=lost("rule_hits", "event_id")),
+          damage=lost("event_hits", "event_id")),
     Fault("a part of the events is lost", "score_facts", "event_of_hit_known", damage=lost("events", "event_id")),
     Fault("an event was renamed", "score_facts", "no_rule_fell_silent", events=renamed_event),
 )  # fmt: skip

@@ -75,7 +75,7 @@ def send(engine: Engine, *events: dict[str, Any]) -> None:
     for event in events:
         engine.insert("events", [event])
     engine.run(
-        f"INSERT INTO kintsugi_store.rule_hits {hits_select('g', RULES, Identity(), 'kintsugi_store.events')}"
+        f"INSERT INTO kintsugi_store.event_hits {hits_select('g', RULES, Identity(), 'kintsugi_store.events')}"
     )
 
 
@@ -118,8 +118,8 @@ def test_the_earliest_copy_gives_the_day(engine: Engine) -> None:
 
 def test_other_workspaces_and_generations_do_not_show(engine: Engine) -> None:
     send(engine, event_row(eid("e1"), "2026-03-01", "Form Submitted", workspace="other"))
-    others = "SELECT * REPLACE ('w' AS workspace, 'h' AS generation) FROM kintsugi_store.rule_hits"
-    engine.run(f"INSERT INTO kintsugi_store.rule_hits {others}")
+    others = "SELECT * REPLACE ('w' AS workspace, 'h' AS generation) FROM kintsugi_store.event_hits"
+    engine.run(f"INSERT INTO kintsugi_store.event_hits {others}")
     assert Asked(engine, u1="A").hits() == []
 
 
@@ -155,7 +155,7 @@ behaviour:
 def counted(asked: Asked) -> tuple[list[tuple[str, str]], list[tuple[str, str, str, int]]]:
     """Hits that count as (profile, event), and activity as (profile, day, robot, events)."""
     hits = hits_select("g", ROBOTS, Identity(), "kintsugi_store.events")
-    asked.engine.run(f"INSERT INTO kintsugi_store.rule_hits {hits}")
+    asked.engine.run(f"INSERT INTO kintsugi_store.event_hits {hits}")
     events = asked.events(ROBOTS)
     active = events.activity
     return (

@@ -65,7 +65,7 @@ def test_behaviour_example(engine: Engine, title: str) -> None:
     engine.insert("touched", [{"identifier_id": "u1", "member": 0}])
     for _ in ("derived once", "and again"):
         hits = hits_select("g", rules, Identity(), "kintsugi_store.events")
-        engine.run(f"INSERT INTO kintsugi_store.rule_hits {hits}")
+        engine.run(f"INSERT INTO kintsugi_store.event_hits {hits}")
     changes = example.get("next_change_on", {})
     for day in sorted({*example["score"], *changes}):
         score, change = computed(engine, rules, days(day))
