@@ -171,10 +171,9 @@ class Score:
             if len(found):
                 writer.write(found["identifier_id"].combine_chunks(), version, own=True)
 
-        with ThreadPoolExecutor(
-            AT_ONCE
-        ) as workers:  # while the store answers for some slices, others are computed
-            for _ in workers.map(write, ranges(count, min(PREPARE, max(CHUNK, count // AT_LEAST)))):
+        slices = ranges(count, min(PREPARE, max(CHUNK, count // AT_LEAST)))
+        with ThreadPoolExecutor(AT_ONCE) as workers:  # while the store answers for some, others are computed
+            for _ in workers.map(write, slices):
                 pass
         self._state.put("version", version)
 

@@ -64,27 +64,21 @@ def hits_select(generation: str, scoring: ScoringRules, identity: Usability, sou
 
     One row per usable identifier and event. `source` follows FROM: a table or `(SELECT ...)`.
     """
-    rules = list(enumerate(scoring.behaviour, start=1))
+    rules = list(enumerate(scoring.behaviour, start=2))
     varying = {f"amount_{n}": (n, rule.amount_sql()) for n, rule in rules if rule.times}
     keyed = {f"key_{n}": (n, rule.key_sql()) for n, rule in rules if rule.once_per}
     values = "".join(f", {sql} AS {name}" for name, (_, sql) in (varying | keyed).items())
     taken = "".join(f"{each.condition_sql()}, {quote(each.name)}, " for each in scoring.robots.events)
-    names, matched, amounts, keys = (
-        "emptyArrayString()",
-        "emptyArrayUInt16()",
-        "emptyArrayInt64()",
-        "emptyArrayString()",
-    )
-    if rules:
-        matches = ", ".join(f"if({rule.condition_sql()}, {n}, 0)" for n, rule in rules)
-        matched = f"arrayFilter(r -> r > 0, CAST([{matches}] AS Array(UInt16)))"
-        matched = f"if(robot = '', {matched}, emptyArrayUInt16())" if taken else matched
-        points = f"toInt64({array(rule.points for _, rule in rules)}[r])"
-        names = f"arrayMap(r -> {array(rule.name for _, rule in rules)}[r], matched)"
-        amounts = f"arrayMap(r -> {_by_rule(varying, points)}, matched)"
-        keys = f"arrayMap(r -> {_by_rule(keyed, quote(''))}, matched)"
+    matches = "".join(f", if({rule.condition_sql()}, {n}, 0)" for n, rule in rules)
+    matched = f"arrayFilter(r -> r > 0, CAST([0{matches}] AS Array(UInt16)))"
+    if taken:
+        matched = f"if(robot = '', {matched}, emptyArrayUInt16())"
+    names = array(["", *(rule.name for _, rule in rules)])
+    amounts = array([0, *(rule.points for _, rule in rules)])
     return f"""SELECT workspace, {quote(generation)} AS generation, arrayJoin(usable) AS identifier_id, event_id,
-    occurred_at, day, robot, {names} AS rules, {amounts} AS amounts, {keys} AS keys, usable AS identifiers
+    occurred_at, day, robot, arrayMap(r -> {names}[r], matched) AS rules,
+    arrayMap(r -> {_by_rule(varying, f"toInt64({amounts}[r])")}, matched) AS amounts,
+    arrayMap(r -> {_by_rule(keyed, "''")}, matched) AS keys, usable AS identifiers
 FROM (
     SELECT workspace, event_id, occurred_at, day, {usable_sql(identity)} AS usable,
         {f"multiIf({taken}'')" if taken else "''"} AS robot, {matched} AS matched{values}

@@ -200,11 +200,7 @@ def events_of(rows: pa.Table, owner: Int64s, count: int, robots: Robots) -> Even
     names = ["", *(each.name for each in robots.events), *([robots.burst.name] if robots.burst else [])]
     robot = _places(rows["robot"], names) if "robot" in rows.column_names else np.zeros(len(member), np.int64)
     matched = rows["rules"].combine_chunks()
-    counts = matched.value_lengths().to_numpy()
-    if robots.burst is not None:
-        in_burst = _in_burst(member, day, robots.burst.more_than)
-        robot = np.where((robot == 0) & in_burst, len(names) - 1, robot)
-    of_event = np.repeat(np.arange(len(member)), counts)
+    of_event = np.repeat(np.arange(len(member)), matched.value_lengths().to_numpy())
     hits = Hits(
         profile[of_event],
         matched.flatten().to_numpy().astype(np.int64) - 1,
@@ -214,6 +210,8 @@ def events_of(rows: pa.Table, owner: Int64s, count: int, robots: Robots) -> Even
         _codes(rows["keys"]) if "keys" in rows.column_names else np.zeros(len(of_event), np.int64),
     )
     if robots.burst is not None:
+        in_burst = _in_burst(member, day, robots.burst.more_than)
+        robot = np.where((robot == 0) & in_burst, len(names) - 1, robot)
         hits = hits.where(~in_burst[of_event])
     return Events(hits, _activity(profile, day, robot, at), names, count)
 
@@ -284,13 +282,11 @@ def event_ids(event: UInt64s) -> pa.StringArray:
 
 def _codes(lists: pa.ChunkedArray) -> Int64s:
     """A code for each text of the lists."""
-    return np.asarray(
-        lists.combine_chunks().flatten().dictionary_encode().indices.to_numpy().astype(np.int64)
-    )
+    codes = lists.combine_chunks().flatten().dictionary_encode().indices
+    return np.asarray(codes.to_numpy().astype(np.int64))
 
 
 def _places(texts: pa.ChunkedArray, names: Sequence[str]) -> Int64s:
     """Place of each text among the names."""
-    return np.asarray(
-        pc.index_in(texts.combine_chunks().cast(pa.utf8()), pa.array(names)).to_numpy().astype(np.int64)
-    )
+    places = pc.index_in(texts.combine_chunks().cast(pa.utf8()), pa.array(names))
+    return np.asarray(places.to_numpy().astype(np.int64))

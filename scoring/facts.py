@@ -24,19 +24,12 @@ def events_select(
     behaviour rule) and `amounts` (raw points in thousandths); `robot` and `keys` where the rules have filters of
     events, or count once per value.
     """
-    places = "emptyArrayUInt16()"
-    if rules.behaviour:
-        names, numbers = (
-            array(rule.name for rule in rules.behaviour),
-            array(range(1, len(rules.behaviour) + 1)),
-        )
-        places = f"arrayMap(r -> toUInt16(transform(r, {names}, {numbers}, 0)), h.rules)"
-    more = [
-        *(["robot"] if rules.robots.events else []),
-        *(["keys"] if any(r.once_per for r in rules.behaviour) else []),
-    ]
+    names = ["", *(rule.name for rule in rules.behaviour)]
+    more = ["robot"] if rules.robots.events else []
+    more += ["keys"] if any(rule.once_per for rule in rules.behaviour) else []
     return f"""SELECT t.member AS member, toFixedString(unhex(h.event_id), 16) AS event, toInt32(h.day) AS day,
-    toUnixTimestamp64Micro(h.occurred_at) AS at, {places} AS rules, h.amounts AS amounts
+    toUnixTimestamp64Micro(h.occurred_at) AS at, h.amounts AS amounts,
+    arrayMap(r -> toUInt16(transform(r, {array(names)}, {array(range(len(names)))}, 0)), h.rules) AS rules
     {"".join(f", h.{name} AS {name}" for name in more)}
 FROM (
     SELECT identifier_id, event_id, day, occurred_at, rules, amounts{"".join(f", {name}" for name in more)}
