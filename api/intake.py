@@ -7,7 +7,7 @@ to one does not depend on the others.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,16 +33,10 @@ _PYTHON_ONLY = re.compile(rb"NaN|Infinity|\\u[dD][89a-fA-F]")
 _BOM = b"\xef\xbb\xbf"
 
 
-class _Envelope(msgspec.Struct):
-    batch: msgspec.Raw = msgspec.Raw()
-    writeKey: msgspec.Raw = msgspec.Raw()  # noqa: N815
-    context: msgspec.Raw = msgspec.Raw()
-    sentAt: msgspec.Raw = msgspec.Raw()  # noqa: N815
-
-
-_envelope = msgspec.json.Decoder(_Envelope).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_any = msgspec.json.Decoder().decode
+_decode = json.JSONDecoder().raw_decode
+_blank = re.compile(r"[ \t\n\r]*").match
 
 
 @dataclass(slots=True)
@@ -69,7 +63,8 @@ class Taken:
 def take_apart(plain: bytes) -> Request:
     """The events of a body: those under `batch`, else the body itself is one.
 
-    Raises Problem `bad_json` with the offset when the body is not JSON in UTF-8.
+    A body that repeats a key beside its events is itself one event, which will be a reject. Raises Problem
+    `bad_json` with the offset when the body is not JSON in UTF-8.
     """
     plain = plain.removeprefix(_BOM)
     if not plain.isascii():
@@ -78,8 +73,10 @@ def take_apart(plain: bytes) -> Request:
         except UnicodeDecodeError as error:
             raise Problem("bad_json", f"not UTF-8 at byte {error.start}", str(error.start)) from None
     try:
-        envelope = _envelope(plain)
-        batch = [bytes(raw) for raw in _raws(envelope.batch)] if envelope.batch else None
+        members = _members(plain)
+        if "batch" not in members:
+            return Request([plain], _text(members, "writeKey"))
+        batch = _raws(members["batch"])
     except msgspec.ValidationError:  # no object, or `batch` is no list: one event, which will be a reject
         _must_be_json(plain)
         return Request([plain])
@@ -87,13 +84,34 @@ def take_apart(plain: bytes) -> Request:
         return Request([plain])
     except msgspec.DecodeError as error:
         return _take_apart_python(plain, error)
-    key = _text(envelope.writeKey)
-    if batch is None:
-        return Request([plain], key)
+    if _may_repeat(plain, members) and len(_values(plain.decode())) > len(members):
+        return Request([plain], _text(members, "writeKey"))
+    return _request(plain, members, [bytes(raw) for raw in batch])
+
+
+def _request(plain: bytes, members: Mapping[str, bytes | msgspec.Raw], batch: list[bytes]) -> Request:
+    """The request of these events and what stands beside them; the first event may hold the key."""
+    key = _text(members, "writeKey")
     if not key and batch and b'"writeKey"' in batch[0]:
-        with suppress(msgspec.DecodeError):
-            key = _text(_envelope(batch[0]).writeKey)
-    return Request(batch, key, _object(envelope.context), _text(envelope.sentAt) or None)
+        with suppress(msgspec.DecodeError, RecursionError):
+            key = _text(_members(batch[0]), "writeKey")
+    try:
+        context = read(bytes(members.get("context", b"null")))
+    except Problem as problem:
+        if problem.code == "dup_key":
+            return Request([plain], key)
+        context = None  # no event could hold it
+    return Request(batch, key, context if isinstance(context, dict) else None, _text(members, "sentAt") or None)
+
+
+def _may_repeat(plain: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether the object `plain` may hold one of its members twice; False is certain.
+
+    Of those that were read every colon is counted: the one behind each key, and those of the values' bytes. A
+    repeated one would leave some over. Escaped colons stand in keys that are read with a colon.
+    """
+    colons = len(members) + sum(bytes(raw).count(b":") for raw in members.values())
+    return colons != plain.count(b":") or any(":" in key for key in members)
 
 
 def _must_be_json(plain: bytes) -> None:
@@ -114,21 +132,45 @@ def _take_apart_python(plain: bytes, error: msgspec.DecodeError) -> Request:
     refusal = Problem("bad_json", f"reading stopped at byte {where}", where)
     if not _PYTHON_ONLY.search(plain):
         raise refusal
+    text = plain.decode()
     try:
-        body = json.loads(plain)
+        body = json.loads(text)
     except RecursionError:
         return Request([plain])
     except ValueError:
         raise refusal from None
-    if not isinstance(body, dict) or not isinstance(body.get("batch"), list):
-        return Request([plain], body["writeKey"] if _is_text(body, "writeKey") else "")
-    context = body.get("context")
-    return Request(
-        [json.dumps(event).encode() for event in body["batch"]],
-        body["writeKey"] if _is_text(body, "writeKey") else "",
-        context if isinstance(context, dict) else None,
-        body["sentAt"] if _is_text(body, "sentAt") else None,
-    )
+    if not isinstance(body, dict):
+        return Request([plain])
+    found = _values(text)
+    members = dict(found)
+    if not isinstance(body.get("batch"), list) or len(found) > len(members):
+        return Request([plain], _text(members, "writeKey"))
+    return _request(plain, members, [raw for _, raw in _values(members["batch"].decode())])
+
+
+def _values(text: str) -> list[tuple[str, bytes]]:
+    """Key ("" in a list) and bytes of each value of a JSON object or list, which is valid for Python's parser."""
+    found: list[tuple[str, bytes]] = []
+    at = _skip(text, 0)
+    is_object = text[at] == "{"
+    at = _skip(text, at + 1)
+    while text[at] not in "]}":
+        key = ""
+        if is_object:
+            key, at = _decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)
+        _, end = _decode(text, at)
+        found.append((key, text[at:end].encode()))
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    """The next place without white space."""
+    match = _blank(text, at)
+    return match.end() if match else at
 
 
 def admit_all(request: Request, default_type: str | None, received_at: int, taken: Taken) -> Iterator[int]:
@@ -192,19 +234,10 @@ def _corrected(
     return min(time + skew, received_at)
 
 
-def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
-    """The object in these bytes; None when there is none, or one that no event could hold."""
+def _text(members: Mapping[str, bytes | msgspec.Raw], name: str) -> str:
+    """The text under this name; empty when there is none, or nothing that could be one."""
     try:
-        value = _any(raw) if raw else None
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _text(raw: msgspec.Raw) -> str:
-    value = _any(raw) if raw else ""
+        value = read(bytes(members.get(name, b"null")))
+    except Problem:
+        return ""
     return value if isinstance(value, str) else ""
-
-
-def _is_text(body: Any, name: str) -> bool:
-    return isinstance(body, dict) and isinstance(body.get(name), str)

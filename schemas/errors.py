@@ -28,6 +28,7 @@ _ENTRIES = (
     ErrorCode("overloaded", 429, "The log cannot take more at the moment; retry after the given seconds."),
     # what makes one event a reject
     ErrorCode("not_an_object", 422, "An event must be a JSON object."),
+    ErrorCode("not_a_list", 422, "The batch of a request must be a list of events."),
     ErrorCode("missing_type", 422, "The event has no type and the path does not give one."),
     ErrorCode("unknown_type", 422, "The type is none of track, identify, page, screen, group, alias."),
     ErrorCode("missing_field", 422, "A field that this type of event needs is absent."),
@@ -38,6 +39,7 @@ _ENTRIES = (
     ErrorCode("too_deep", 422, "The event is nested deeper than 32 levels."),
     ErrorCode("too_many_keys", 422, "The event holds more than 1,000 keys."),
     ErrorCode("key_too_long", 422, "A key is longer than 256 bytes."),
+    ErrorCode("dup_key", 422, "An object holds the same key twice, so nobody can say which value is meant."),
     ErrorCode("too_many_identifiers", 422, "The event carries more than 16 identifiers."),
     ErrorCode("bad_number", 422, "A number is out of range."),
     ErrorCode("bad_text", 422, "A text holds a lone surrogate."),

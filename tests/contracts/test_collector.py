@@ -1,5 +1,6 @@
 """The collector's contract, as measured from the official SDKs, over real sockets."""
 
+import base64
 import gzip
 import json
 import socket
@@ -377,6 +378,7 @@ def test_a_bad_event_costs_nothing_but_itself(collector: Collector) -> None:
         (b'{"type":"track","event":"E","userId":"u","x":' + b"[" * 200 + b"]" * 200 + b"}", "too_deep"),
         (b'{"type":"track","event":"E","userId":"u","x":"' + b"x" * 300_000 + b'"}', "event_too_large"),
         (b'{"type":"track","event":"E"}', "missing_identity"),
+        (b'{"type":"track","event":"E","userId":"u","\\u0075serId":"v"}', "dup_key"),
     ],
 )
 def test_each_fault_of_an_event_is_one_reject_among_others(
@@ -395,7 +397,8 @@ def test_each_fault_of_an_event_is_one_reject_among_others(
     ("body", "code"),
     [
         (b"[]", "not_an_object"), (b"7", "not_an_object"), (b"null", "not_an_object"),
-        (b"{}", "missing_type"), (b'{"batch": 5}', "missing_type"), (b'{"batch": null}', "missing_type"),
+        (b"{}", "missing_type"), (b'{"batch": 5}', "not_a_list"), (b'{"batch": null}', "not_a_list"),
+        (b'{"batch": {}}', "not_a_list"), (b'{"batch": NaN, "a": [1]}', "bad_number"),
         (b"[" * 200_000 + b"]" * 200_000, "too_deep"),
         (b'{"type":"track","event":"E","userId":"u","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "too_deep"),
     ],
@@ -405,6 +408,67 @@ def test_readable_nonsense_is_a_reject_not_an_error(collector: Collector, body: 
     assert reply.status == 200
     assert [r["code"] for r in reply.json["rejected"]] == [code]
     assert [(reject[0], reject[2]) for reject in collector.new_rejects()] == [(code, body)]
+
+
+REPEATED = b'{ "type":"track","event":"E","userId":"u", "properties":{"a":1,"a":2}}'
+NAN = b'{"type":"track", "event":"E","userId":"u","properties":{"a": NaN}}'
+
+
+def test_beside_a_value_that_only_python_reads_every_event_is_still_judged_by_its_own_bytes(
+    collector: Collector,
+) -> None:
+    good = '{"type":"track", "event":"城市 😀",\n"userId":"u"}'.encode()
+    body = b' {"context" : {"locale":"zh"},\n"batch": [ ' + b" , ".join([good, REPEATED, NAN, good]) + b" ] }\n"
+    reply = collector.post("/v1/batch", body)
+    assert [(r["index"], r["code"], r["pointer"]) for r in reply.json["rejected"]] == [
+        (1, "dup_key", "/properties/a"),
+        (2, "bad_number", "/properties/a"),
+    ]
+    events, raw = collector.new()
+    assert [json.loads(bytes(item.e))["context"] for item in events.batch] == [{"locale": "zh"}] * 2
+    assert [base64.b64decode(item.data) for item in raw.items] == [REPEATED, NAN]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        (b'{"batch":[EVENT],"batch":[7]}', "dup_key", "/batch"),
+        (b'{"batch":[EVENT], "\\u0062atch" :[]}', "dup_key", "/batch"),
+        (b'{"batch":[EVENT],"batch":{"a":5}}', "dup_key", "/batch"),
+        (b'{"batch":{},"batch":[EVENT]}', "dup_key", "/batch"),
+        (b'{"x:":":","batch":[EVENT],"context":{},"context":{"locale":"zh"}}', "dup_key", "/context"),
+        (b'{"batch":[EVENT],"context":{"traits":{"email":"a","email":"b"}}}', "dup_key", "/context/traits/email"),
+        (b'{"batch":[EVENT],"x":NaN,"batch":[EVENT]}', "bad_number", "/x"),
+    ],
+)
+def test_a_body_that_says_a_thing_twice_beside_its_events_is_one_reject(
+    collector: Collector, body: bytes, code: str, pointer: str
+) -> None:
+    sent = body.replace(b"EVENT", json.dumps(TRACK).encode())
+    reply = collector.post("/v1/batch", sent)
+    assert (reply.status, reply.json["accepted"]) == (200, 0)
+    assert [(r["code"], r["pointer"]) for r in reply.json["rejected"]] == [(code, pointer)]
+    assert collector.new_rejects() == [(code, pointer, sent)]
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"NaN", b'"\\ud800"', b"[" * 2000 + b"]" * 2000, b"{}"])
+@pytest.mark.parametrize("beside", [b'{"batch":[{"type":"page","userId":"u"}],"%s":%s}', b'{"type":"page","%s":%s}'])
+@pytest.mark.parametrize("name", [b"writeKey", b"sentAt", b"context"])
+def test_nonsense_beside_the_events_is_never_our_failure(
+    collector: Collector, beside: bytes, name: bytes, value: bytes
+) -> None:
+    reply = collector.post("/v1/batch", beside % (name, value))
+    assert (reply.status, reply.json["success"]) == (200, True)
+    assert reply.json["accepted"] + len(reply.json["rejected"]) == 1
+    collector.log.records()
+
+
+def test_keys_with_colons_beside_the_events_are_fine(collector: Collector) -> None:
+    good = json.dumps(TRACK).encode()
+    body = b'{"a:b":":","c\\u003a":{"batch:":":"},"batch":[%s,%s]}' % (good, REPEATED)
+    reply = collector.post("/v1/batch", body)
+    assert (reply.json["accepted"], [r["index"] for r in reply.json["rejected"]]) == (1, [1])
+    assert collector.new_rejects() == [("dup_key", "/properties/a", REPEATED)]
 
 
 def test_an_empty_batch_is_fine(collector: Collector) -> None:
