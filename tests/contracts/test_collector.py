@@ -412,21 +412,27 @@ def test_readable_nonsense_is_a_reject_not_an_error(collector: Collector, body: 
 
 REPEATED = b'{ "type":"track","event":"E","userId":"u", "properties":{"a":1,"a":2}}'
 NAN = b'{"type":"track", "event":"E","userId":"u","properties":{"a": NaN}}'
+LONG = b'{"type":"track", "event":"E","userId":"u","properties":{"a":' + b"1" * 5000 + b',"b":NaN}}'
 
 
 def test_beside_a_value_that_only_python_reads_every_event_is_still_judged_by_its_own_bytes(
     collector: Collector,
 ) -> None:
     good = '{"type":"track", "event":"城市 😀",\n"userId":"u"}'.encode()
-    body = b' {"context" : {"locale":"zh"},\n"batch": [ ' + b" , ".join([good, REPEATED, NAN, good]) + b" ] }\n"
+    body = (
+        b' {"context" : {"locale":"zh"},\n"batch": [ '
+        + b" , ".join([good, REPEATED, NAN, LONG, good])
+        + b" ] }\n"
+    )
     reply = collector.post("/v1/batch", body)
     assert [(r["index"], r["code"], r["pointer"]) for r in reply.json["rejected"]] == [
         (1, "dup_key", "/properties/a"),
         (2, "bad_number", "/properties/a"),
+        (3, "bad_number", "/properties/a"),
     ]
     events, raw = collector.new()
     assert [json.loads(bytes(item.e))["context"] for item in events.batch] == [{"locale": "zh"}] * 2
-    assert [base64.b64decode(item.data) for item in raw.items] == [REPEATED, NAN]
+    assert [base64.b64decode(item.data) for item in raw.items] == [REPEATED, NAN, LONG]
 
 
 @pytest.mark.parametrize(
@@ -437,7 +443,11 @@ def test_beside_a_value_that_only_python_reads_every_event_is_still_judged_by_it
         (b'{"batch":[EVENT],"batch":{"a":5}}', "dup_key", "/batch"),
         (b'{"batch":{},"batch":[EVENT]}', "dup_key", "/batch"),
         (b'{"x:":":","batch":[EVENT],"context":{},"context":{"locale":"zh"}}', "dup_key", "/context"),
-        (b'{"batch":[EVENT],"context":{"traits":{"email":"a","email":"b"}}}', "dup_key", "/context/traits/email"),
+        (
+            b'{"batch":[EVENT],"context":{"traits":{"email":"a","email":"b"}}}',
+            "dup_key",
+            "/context/traits/email",
+        ),
         (b'{"batch":[EVENT],"x":NaN,"batch":[EVENT]}', "bad_number", "/x"),
     ],
 )
@@ -452,7 +462,9 @@ def test_a_body_that_says_a_thing_twice_beside_its_events_is_one_reject(
 
 
 @pytest.mark.parametrize("value", [b"1e999", b"NaN", b'"\\ud800"', b"[" * 2000 + b"]" * 2000, b"{}"])
-@pytest.mark.parametrize("beside", [b'{"batch":[{"type":"page","userId":"u"}],"%s":%s}', b'{"type":"page","%s":%s}'])
+@pytest.mark.parametrize(
+    "beside", [b'{"batch":[{"type":"page","userId":"u"}],"%s":%s}', b'{"type":"page","%s":%s}']
+)
 @pytest.mark.parametrize("name", [b"writeKey", b"sentAt", b"context"])
 def test_nonsense_beside_the_events_is_never_our_failure(
     collector: Collector, beside: bytes, name: bytes, value: bytes

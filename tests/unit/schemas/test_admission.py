@@ -279,7 +279,9 @@ def test_no_detail_repeats_what_the_client_sent() -> None:
         assert "SECRET" not in str(caught.value)
 
 
-plain_text = st.text(max_size=5) | st.sampled_from(["a", "a:b", '":', "\\", '\\":', '"', "\\u003a", "键", "/", "~"])
+plain_text = st.text(max_size=5) | st.sampled_from(
+    ["a", "a:b", '":', "\\", '\\":', '"', "\\u003a", "键", "/", "~"]
+)
 scalars = st.sampled_from(["0", "1.50", "true", "null", "-1e3", "12345678901234567890"])
 blanks = st.sampled_from(["", "", " ", "\n\t"])
 
@@ -330,14 +332,12 @@ def repeats(text: str) -> bool:
 @settings(max_examples=800, deadline=None)
 @given(json_texts())
 def test_a_key_that_stands_twice_is_found_wherever_and_however_it_is_written(text: str) -> None:
-    raw = text.encode("utf-8", "surrogatepass")
-    try:
-        value = read(raw)
-    except Problem as problem:
-        assert problem.code == "dup_key" if repeats(text) else problem.code in ("bad_text", "bad_json")
+    if repeats(text):
+        with pytest.raises(Problem) as caught:
+            read(text.encode())
+        assert caught.value.code == "dup_key"
     else:
-        assert not repeats(text)
-        assert value == orjson.loads(raw)
+        assert read(text.encode()) == orjson.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -361,5 +361,7 @@ def test_a_repeated_key_has_a_pointer(raw: bytes, pointer: str) -> None:
 
 
 def test_one_key_in_several_objects_is_no_repetition() -> None:
-    raw = b'{"a":{"a":[{"a":"a:a","b":"\\"a\\":"},{"a":"\\u003a"}]},"b":"{\\"b\\":1,\\"b\\":2}","\\\\u003a":1}'
+    raw = (
+        b'{"a":{"a":[{"a":"a:a","b":"\\"a\\":"},{"a":"\\u003a"}]},"b":"{\\"b\\":1,\\"b\\":2}","\\\\u003a":1}'
+    )
     assert read(raw) == json.loads(raw)
