@@ -7,7 +7,7 @@ to one does not depend on the others.
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,12 @@ from schemas.times import parse_time
 
 MAX_EVENTS = 2500
 """Events of one batch; those beyond are rejects."""
+MOST_ITEMS = 4 * MAX_EVENTS
+"""Items of one batch; with more of them nothing of the request is taken."""
+SLOW_CAP = 5 * 1024 * 1024
+"""Bytes of a body that Python's parser is given, which is slower by far; no SDK sends as many."""
+SLICE_BYTES = 256 * 1024
+"""Bytes of events after which others get their turn."""
 RAW_CAP = 1024 * 1024
 """Bytes kept of one reject."""
 SKEW_FREE = 60_000_000
@@ -33,7 +39,12 @@ _PYTHON_ONLY = re.compile(rb"NaN|Infinity|\\u[dD][89a-fA-F]")
 _BOM = b"\xef\xbb\xbf"
 
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+class _Envelope(msgspec.Struct):
+    batch: msgspec.Raw = msgspec.Raw()
+    writeKey: msgspec.Raw = msgspec.Raw()  # noqa: N815
+
+
+_envelope = msgspec.json.Decoder(_Envelope).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _blank = re.compile(r"[ \t\n\r]*").match
@@ -63,8 +74,9 @@ class Taken:
 def take_apart(plain: bytes) -> Request:
     """The events of a body: those under `batch`, else the body itself is one.
 
-    A body that repeats a key beside its events is itself one event, which will be a reject. Raises Problem
-    `bad_json` with the offset when the body is not JSON in UTF-8.
+    A body that repeats a key beside its events, or in their context, is itself one event, which will be a reject.
+    Raises Problem `bad_json` with the offset when the body is not JSON in UTF-8, `body_too_large` for more than
+    MOST_ITEMS.
     """
     plain = plain.removeprefix(_BOM)
     if not plain.isascii():
@@ -73,10 +85,10 @@ def take_apart(plain: bytes) -> Request:
         except UnicodeDecodeError as error:
             raise Problem("bad_json", f"not UTF-8 at byte {error.start}", str(error.start)) from None
     try:
-        members = _members(plain)
-        if "batch" not in members:
-            return Request([plain], _text(members, "writeKey"))
-        batch = _raws(members["batch"])
+        envelope = _envelope(plain)
+        if not envelope.batch:
+            return Request([plain], _text(_value(envelope.writeKey)))
+        batch = _raws(envelope.batch)
     except msgspec.ValidationError:  # no object, or `batch` is no list: one event, which will be a reject
         _must_be_json(plain)
         return Request([plain])
@@ -84,49 +96,30 @@ def take_apart(plain: bytes) -> Request:
         return Request([plain])
     except msgspec.DecodeError as error:
         return _take_apart_python(plain, error)
-    if _may_repeat(plain, members) and _repeats(plain):
-        return Request([plain], _text(members, "writeKey"))
-    return _request(plain, members, [bytes(raw) for raw in batch])
+    if len(batch) > MOST_ITEMS:
+        raise Problem("body_too_large", f"a batch may have {MAX_EVENTS} events")
+    try:
+        beside = read(_without(plain, bytes(envelope.batch)))
+    except Problem as problem:
+        return _take_apart_python(plain, problem)
+    return _request(beside, [bytes(raw) for raw in batch])
 
 
-def _request(plain: bytes, members: Mapping[str, bytes | msgspec.Raw], batch: list[bytes]) -> Request:
+def _without(plain: bytes, batch: bytes) -> bytes:
+    """The object `plain` with a shorter list in place of `batch`, where that is found at once."""
+    at = plain.find(b"[", plain.find(b'"batch"'))
+    return plain[:at] + b"[]" + plain[at + len(batch) :] if plain.startswith(batch, at) else plain
+
+
+def _request(beside: dict[str, Any], batch: list[bytes]) -> Request:
     """The request of these events and what stands beside them; the first event may hold the key."""
-    key = _text(members, "writeKey")
+    key, context = _text(beside.get("writeKey")), beside.get("context")
     if not key and batch and b'"writeKey"' in batch[0]:
         with suppress(msgspec.DecodeError, RecursionError):
-            key = _text(_members(batch[0]), "writeKey")
-    try:
-        context = read(bytes(members.get("context", b"null")))
-    except Problem as problem:
-        if problem.code == "dup_key":
-            return Request([plain], key)
-        context = None  # no event could hold it
+            key = _text(_value(_envelope(batch[0]).writeKey))
     return Request(
-        batch, key, context if isinstance(context, dict) else None, _text(members, "sentAt") or None
+        batch, key, context if isinstance(context, dict) else None, _text(beside.get("sentAt")) or None
     )
-
-
-def _may_repeat(plain: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
-    """Whether the object `plain` may hold one of its members twice; False is certain.
-
-    Of those that were read every colon is counted: the one behind each key, and those of the values' bytes. A
-    repeated one would leave some over. Escaped colons stand in keys that are read with a colon.
-    """
-    values = {name: bytes(raw) for name, raw in members.items()}
-    at = plain.find(b"[")
-    if plain.startswith(values["batch"], at):  # as a rule; or the same bytes, which hold as many colons
-        plain = plain[:at] + plain[at + len(values.pop("batch")) :]
-    colons = len(members) + sum(value.count(b":") for value in values.values())
-    return colons != plain.count(b":") or any(":" in key for key in members)
-
-
-def _repeats(plain: bytes) -> bool:
-    """Whether the object `plain` holds one of its members twice, or something that Python's parser does not read."""
-    try:
-        found = _values(plain.decode())
-    except (RecursionError, ValueError):
-        return True
-    return len(found) > len(dict(found))
 
 
 def _must_be_json(plain: bytes) -> None:
@@ -137,30 +130,32 @@ def _must_be_json(plain: bytes) -> None:
             raise
 
 
-def _take_apart_python(plain: bytes, error: msgspec.DecodeError) -> Request:
-    """The same for what only Python's parser reads, so that one NaN does not cost the other events.
+def _take_apart_python(plain: bytes, error: Exception) -> Request:
+    """The same with Python's parser, for what others do not read: one NaN must not cost the other events.
 
     Raises Problem `bad_json`.
     """
     offset = re.search(r"byte (\d+)", str(error))
     where = offset[1] if offset else str(len(plain))
     refusal = Problem("bad_json", f"reading stopped at byte {where}", where)
-    if not _PYTHON_ONLY.search(plain):
+    if isinstance(error, msgspec.DecodeError) and not _PYTHON_ONLY.search(plain):
         raise refusal
+    if len(plain) > SLOW_CAP:
+        return Request([plain])
     text = plain.decode()
     try:
         body = json.loads(text, parse_int=str, parse_float=str)
+        found = _values(text) if isinstance(body, dict) else []
     except RecursionError:
         return Request([plain])
     except ValueError:
         raise refusal from None
-    if not isinstance(body, dict):
-        return Request([plain])
-    found = _values(text)
     members = dict(found)
-    if not isinstance(body.get("batch"), list) or len(found) > len(members):
-        return Request([plain], _text(members, "writeKey"))
-    return _request(plain, members, [raw for _, raw in _values(members["batch"].decode())])
+    beside = {name: _value(members.get(name, b"")) for name in ("writeKey", "context", "sentAt")}
+    is_clear = len(found) == len(members) and not _repeats_key(members.get("context", b"null"))
+    if not isinstance(body, dict) or not isinstance(body.get("batch"), list) or not is_clear:
+        return Request([plain], _text(beside["writeKey"]))
+    return _request(beside, [raw for _, raw in _values(members["batch"].decode())])
 
 
 def _values(text: str) -> list[tuple[str, bytes]]:
@@ -191,6 +186,7 @@ def _skip(text: str, at: int) -> int:
 def admit_all(request: Request, default_type: str | None, received_at: int, taken: Taken) -> Iterator[int]:
     """Admits the events one by one into `taken`; yields after each slice, so that others get their turn."""
     skews: dict[str | None, int] = {}
+    size = 0
     for index, raw in enumerate(request.events):
         event: Any = None
         try:
@@ -211,7 +207,9 @@ def admit_all(request: Request, default_type: str | None, received_at: int, take
             taken.rejects.append(reject(kept, problem))
             entry = {"index": index, "code": problem.code, "detail": problem.detail}
             taken.report.append({**entry, "pointer": problem.pointer} if problem.pointer else entry)
-        if index % 250 == 249:
+        size += len(raw) + SLICE_BYTES // 250
+        if size > SLICE_BYTES:
+            size = 0
             yield index
 
 
@@ -249,10 +247,21 @@ def _corrected(
     return min(time + skew, received_at)
 
 
-def _text(members: Mapping[str, bytes | msgspec.Raw], name: str) -> str:
-    """The text under this name; empty when there is none, or nothing that could be one."""
+def _value(raw: bytes | msgspec.Raw) -> Any:
+    """The value of these bytes; None when there are none, or when no event could hold it."""
     try:
-        value = read(bytes(members.get(name, b"null")))
+        return read(bytes(raw)) if raw else None
     except Problem:
-        return ""
+        return None
+
+
+def _repeats_key(raw: bytes) -> bool:
+    try:
+        read(raw)
+    except Problem as problem:
+        return problem.code == "dup_key"
+    return False
+
+
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""

@@ -25,6 +25,8 @@ MAX_DEPTH = 32
 MAX_KEYS = 1000
 MAX_KEY_BYTES = 256
 MAX_EVENT_BYTES = 256 * 1024
+MAX_TEXT_BYTES = 4 * MAX_EVENT_BYTES
+"""Longer texts are not read: what is admitted is shorter than what was sent (escapes, blanks), by less than this."""
 MAX_IDENTIFIERS = 16
 
 _TRANSPORT = ("sentAt", "writeKey", "receivedAt", "_metadata", "request_ip", "rudderId")
@@ -40,9 +42,11 @@ _EXACT_FLOAT = 2.0**53
 def read(raw: bytes) -> Any:
     """The JSON value of one event's bytes.
 
-    Raises Problem `bad_text` (lone surrogate), `bad_number` (NaN, infinite), `too_deep`, `dup_key`, else
-    `bad_json`.
+    Raises Problem `event_too_large` without reading, `bad_text` (lone surrogate), `bad_number` (NaN, infinite),
+    `too_deep`, `dup_key`, else `bad_json`.
     """
+    if len(raw) > MAX_TEXT_BYTES:
+        raise Problem("event_too_large", f"the text of an event may have {MAX_TEXT_BYTES} bytes")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

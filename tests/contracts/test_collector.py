@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from api.intake import Taken, admit_all, take_apart
 from api.keys import create_key, revoke_key
 from schemas.errors import ERRORS, Problem
 from schemas.log_record import MAX_BATCH, Events, Raw
@@ -477,7 +478,7 @@ def test_nonsense_beside_the_events_is_never_our_failure(
 
 def test_keys_with_colons_beside_the_events_are_fine(collector: Collector) -> None:
     good = json.dumps(TRACK).encode()
-    body = b'{"a:b":":","c\\u003a":{"batch:":":"},"batch":[%s,%s]}' % (good, REPEATED)
+    body = b'{"a:b":":","c\\u003a":{"batch:":":"},"x":["\\"batch\\":[]"],"batch":[%s,%s]}' % (good, REPEATED)
     reply = collector.post("/v1/batch", body)
     assert (reply.json["accepted"], [r["index"] for r in reply.json["rejected"]]) == (1, [1])
     assert collector.new_rejects() == [("dup_key", "/properties/a", REPEATED)]
@@ -505,6 +506,41 @@ def test_a_long_batch_is_taken_up_to_2500_events_in_records_the_job_can_hold(col
     assert sum(sizes) == 2500
     assert max(sizes) <= MAX_BATCH
     assert collector.log.appends[-1] == len(records)
+
+
+def test_a_batch_of_very_many_is_refused_whole_and_kept(collector: Collector) -> None:
+    body = b'{"batch":[' + b",".join([b"[]"] * 10_001) + b"]}"
+    assert_refused(collector.post("/v1/batch", body), "body_too_large")
+    assert [(code, raw) for code, _, raw in collector.new_rejects()] == [("body_too_large", body)]
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (
+            lambda: b'{"a":1,' + b"".join(b'"%x":1,' % i for i in range(1_000_000)) + b'"a":1}',
+            "event_too_large",
+        ),
+        (lambda: b'{"batch":[' + b"[]," * 6_000_000 + b"7]}", "body_too_large"),
+        (lambda: b'{"batch":[' + b'{"a":NaN},' * 1_500_000 + b"7]}", "event_too_large"),
+        (
+            lambda: b'{"a":1,"a":1,"batch":[' + b'{"a":"%s"},' % (b"x" * 10_000) * 1_500 + b"7]}",
+            "event_too_large",
+        ),
+    ],
+    ids=["keys", "items", "NaN", "repeated"],
+)
+def test_the_greatest_body_of_any_form_holds_up_others_for_less_than_a_second(make: Any, code: str) -> None:
+    body, taken = make(), Taken()
+    longest, last = 0.0, time.process_time()
+    try:
+        for _ in admit_all(take_apart(body), None, NOW, taken):
+            now = time.process_time()
+            longest, last = max(longest, now - last), now
+        assert {each["code"] for each in taken.report} == {code}
+    except Problem as problem:
+        assert problem.code == code  # noqa: PT017 - either is fine
+    assert max(longest, time.process_time() - last) < 1.0
 
 
 def test_a_broken_batch_context_does_not_cost_the_events(collector: Collector) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kintsugi.ndjson import MAX_LINE_BYTES, Line, events, lines
+from kintsugi.ndjson import Line, events, lines
+from schemas.admission import MAX_TEXT_BYTES
 from schemas.errors import Problem
 
 
@@ -54,11 +55,11 @@ def test_a_bad_line_is_refused_with_its_number_and_the_others_stay(tmp_path: Pat
 
 
 def test_a_line_without_end_is_refused_without_being_held(tmp_path: Path) -> None:
-    long = b'{"a":"' + b"x" * MAX_LINE_BYTES + b'"}'
+    long = b'{"a":"' + b"x" * MAX_TEXT_BYTES + b'"}'
     source = written(tmp_path / "f", b"{}\n" + long + b"\n{}\n" + long)
     found = list(lines(source))
     assert [(line.number, line.is_cut) for line in found] == [(1, False), (2, True), (3, False), (4, True)]
-    assert len(found[1].data) == MAX_LINE_BYTES
+    assert len(found[1].data) == MAX_TEXT_BYTES
     assert refusals(source) == ([b"{}", b"{}"], [(2, "event_too_large"), (4, "event_too_large")])
 
 
