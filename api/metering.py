@@ -1,4 +1,4 @@
-"""Around every request of the query API: the cap on its body, and the numbers for /metrics.
+"""Around every request of the query API: the caps on how often and how much, and the numbers for /metrics.
 
 Invariant: labels are routes, methods and statuses; nothing about a person or a tenant is ever one.
 """
@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.body import Gone, read_body
+from api.keys import AccessKeys
+from api.limits import STRANGER_RATE, Buckets, TooManyRequests, address_of
 from api.metrics import counter, histogram
 from schemas.errors import Problem
 
@@ -96,6 +98,37 @@ class BodyCap:
             return pending.pop() if pending else await receive()
 
         await self._app(scope, replay, send)
+
+
+class RateCap:
+    """Refuses the requests of a key that calls too often, and of an address that shows no live key too often, before
+    their bodies are read; `rate` is requests per second of a key.
+    """
+
+    def __init__(self, app: ASGIApp, keys: AccessKeys, rate: float) -> None:
+        self._app = app
+        self._keys = keys
+        self._buckets = Buckets(rate)
+        self._strangers = Buckets(STRANGER_RATE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; what needs no key is not counted."""
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            scheme, _, key = (
+                dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+            )
+            access = self._keys.find(key) if scheme.lower() == "bearer" else None
+            try:
+                if access is None:
+                    self._strangers.take(address_of(scope))
+                else:
+                    self._buckets.take(access.id)
+            except TooManyRequests as problem:
+                await problems.answer(problem, headers={"Retry-After": str(problem.retry_after)})(
+                    scope, receive, send
+                )
+                return
+        await self._app(scope, receive, send)
 
 
 def _route(scope: Scope) -> str:

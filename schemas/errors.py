@@ -25,6 +25,11 @@ _ENTRIES = (
     ErrorCode("body_too_large", 413, "The body is over the size cap, as sent or once decompressed."),
     ErrorCode("unknown_key", 401, "No workspace has this key, or it was revoked."),
     ErrorCode("wrong_scope", 403, "The key is known but does not allow this call."),
+    ErrorCode(
+        "too_many_requests",
+        429,
+        "This key, or this address without a valid key, calls too often; retry after the given seconds.",
+    ),
     ErrorCode("overloaded", 429, "The log cannot take more at the moment; retry after the given seconds."),
     # what makes one event a reject
     ErrorCode("not_an_object", 422, "An event must be a JSON object."),

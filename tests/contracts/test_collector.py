@@ -1,6 +1,7 @@
 """The collector's contract, as measured from the official SDKs, over real sockets."""
 
 import base64
+import contextlib
 import gzip
 import json
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from api import collect
 from api.intake import Taken, admit_all, take_apart
 from api.keys import create_key, revoke_key
 from schemas.errors import ERRORS, Problem
@@ -682,6 +684,87 @@ def test_a_body_that_never_comes_holds_nobody(collector: Collector) -> None:
     with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as gone:
         gone.sendall(head.encode() + b"{")
     assert collector.post("/v1/t", TRACK).status == 200
+
+
+# --- who asks too much
+
+
+def test_a_key_that_sends_too_often_is_told_when_to_send_again_and_others_are_served(
+    collector: Collector,
+) -> None:
+    other = create_key(collector.home, "demo", "ingest")
+    with running(collector.home, collector.log, rate=2) as port:
+        eager = Collector(port, collector.log, collector.home, collector.write_key)
+        replies = [eager.post("/v1/t", TRACK) for _ in range(30)]
+        assert [reply.status for reply in replies[:20]] == [200] * 20
+        assert_refused(replies[-1], "too_many_requests")
+        assert replies[-1].headers["retry-after"] == "1"
+        assert_refused(
+            eager.post("/v1/t", {**TRACK, "writeKey": eager.write_key}, key=""), "too_many_requests"
+        )
+        assert eager.post("/v1/t", TRACK, key=other).status == 200
+        time.sleep(0.6)
+        assert eager.post("/v1/t", TRACK).status == 200
+
+
+def test_large_bodies_count_for_more(collector: Collector) -> None:
+    batch = {"batch": [{**TRACK, "properties": {"x": "x" * 200_000}}] * 7}
+    with running(collector.home, collector.log, rate=2) as port:
+        eager = Collector(port, collector.log, collector.home, collector.write_key)
+        assert eager.post("/v1/b", batch).json["accepted"] == 7
+        assert_refused(eager.post("/v1/t", TRACK), "too_many_requests")
+
+
+def test_an_address_without_a_live_key_is_refused_after_a_while_and_a_live_key_from_it_is_not(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "STRANGER_RATE", 1)
+    with running(collector.home, collector.log) as port:
+        other = Collector(port, collector.log, collector.home, collector.write_key)
+        statuses = [other.post("/v1/t", TRACK, key="kw_none").status for _ in range(30)]
+        assert statuses[:10] == [401] * 10
+        assert 429 in statuses
+        assert other.post("/v1/t", TRACK).status == 200
+        assert other.post("/v1/t", {**TRACK, "writeKey": other.write_key}, key="").status == 200
+
+
+def test_connections_that_ask_nothing_are_closed_and_never_keep_a_caller_out(collector: Collector) -> None:
+    with running(collector.home, collector.log, {"most": 20, "head_timeout": 1.0}) as port:
+        other = Collector(port, collector.log, collector.home, collector.write_key)
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
+        for each in silent[::2]:
+            with contextlib.suppress(OSError):
+                each.sendall(b"POST /v1/t HT")
+        assert other.post("/v1/t", TRACK).status == 200
+        time.sleep(0.5)
+        with contextlib.suppress(OSError):
+            silent[-2].sendall(b"TP/1.1\r\nX: ")  # more of the head does not give it more time
+        started = time.monotonic()
+        assert [closed(each) for each in silent] == [True] * 60
+        assert time.monotonic() - started < 5
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the other side closes the connection without a word."""
+    with connection:
+        try:
+            return connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def test_a_kept_connection_lives_on_between_its_requests(collector: Collector) -> None:
+    with running(collector.home, collector.log, {"head_timeout": 0.3}) as port:
+        head = b"POST /v1/t?writeKey=%s HTTP/1.1\r\nHost: x\r\n" % collector.write_key.encode()
+        body = json.dumps(TRACK).encode()
+        request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as kept:
+            for pause in (0.0, 0.5):
+                time.sleep(pause)
+                kept.sendall(request[:-5])
+                time.sleep(pause)  # a slow body is not a slow head
+                kept.sendall(request[-5:])
+                assert kept.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 # --- what operators see
