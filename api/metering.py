@@ -16,6 +16,7 @@ from api.body import Gone, read_body
 from api.keys import AccessKeys
 from api.limits import STRANGER_RATE, Buckets, TooManyRequests, address_of
 from api.metrics import counter, histogram
+from schemas.admission import read
 from schemas.errors import Problem
 
 
@@ -63,7 +64,7 @@ class Metering:
 
 class BodyCap:
     """Reads a request's body before the application does, never more than the caps of `api.body`, and never longer
-    than `timeout` seconds.
+    than `timeout` seconds; refuses one that holds a key twice.
     """
 
     def __init__(self, app: ASGIApp, timeout: float) -> None:
@@ -89,8 +90,8 @@ class BodyCap:
                 scope, receive, send
             )
             return
-        if body.problem is not None:
-            await problems.answer(body.problem)(scope, receive, send)
+        if problem := body.problem or _repeats_key(body.plain):
+            await problems.answer(problem)(scope, receive, send)
             return
         pending = [{"type": "http.request", "body": body.plain, "more_body": False}]
 
@@ -129,6 +130,15 @@ class RateCap:
                 )
                 return
         await self._app(scope, receive, send)
+
+
+def _repeats_key(plain: bytes) -> Problem | None:
+    """The problem of a body that holds a key twice: the framework would take the last one."""
+    try:
+        read(plain)
+    except Problem as problem:
+        return problem if problem.code == "dup_key" else None
+    return None
 
 
 def _route(scope: Scope) -> str:

@@ -115,6 +115,19 @@ def test_an_address_without_a_live_key_is_refused_after_a_while_and_a_live_key_f
         assert client.get(f"/v1/profiles/{golden.anna[0]}", headers=reader).status_code == 200
 
 
+def test_a_body_that_repeats_a_key_is_refused(client: httpx.Client, reader: dict[str, str]) -> None:
+    asked = {**reader, "Content-Type": "application/json"}
+    one = b'{"namespace":"user_id","value":"a"}'
+    for body, pointer in (
+        (b'{"identifiers":[%s],"identifiers":[]}' % one, "/identifiers"),
+        (b'{"identifiers":[{"value":"b",%s]}' % one[1:], "/identifiers/0/value"),
+    ):
+        answer = client.post(LOOKUP, content=body, headers=asked)
+        assert (answer.status_code, answer.json()["code"]) == (422, "dup_key")
+        assert answer.json()["pointer"] == pointer
+    assert client.post(LOOKUP, content=b'{"identifiers":[%s]}' % one, headers=asked).status_code == 200
+
+
 def query(*raws: Raw) -> dict[str, Any]:
     return {"identifiers": [{"namespace": n, "scope": s, "value": v} for n, s, v in raws]}
 
