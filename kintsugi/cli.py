@@ -508,7 +508,10 @@ def state_rebuild(timeout: TimeoutOption = 600.0) -> None:
 
 @rejects_app.command("retry")
 def rejects_retry(workspace: WorkspaceOption) -> None:
-    """Admit the stored rejects once more, for instance after a correction of the rules of admission."""
+    """Admit the open rejects once more, for instance after a correction of the rules of admission.
+
+    One that becomes an event names it in the view `rejects`, and is not tried again.
+    """
     from kintsugi import ingest, workspaces
 
     with _store_and_log() as (settings, store, log):
