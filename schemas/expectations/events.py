@@ -22,7 +22,7 @@ WITH
     (SELECT count() FROM kintsugi.events_without_subject WHERE workspace = $workspace AND is_robot = 0) AS nobodys
 SELECT
     count() AS event_count,
-    dateDiff('minute', max(received_at), $now) / 60 AS hours_since_last,
+    if(event_count = 0, NULL, dateDiff('minute', max(received_at), $now) / 60) AS hours_since_last,
     if(usual < 10, 0, toInt32(arrayMax(busy)) - toInt32(arrayMin(busy)) + 1 - length(busy)) AS silent_days,
     conflicts / greatest(count(), 1) AS share_of_reused_message_ids,
     countIf(empty(identifiers)) / greatest(count(), 1) AS share_without_identifiers,
