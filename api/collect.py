@@ -19,7 +19,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems, wire
-from api.body import Body, Gone, read_body
+from api.body import ROOM, Body, Gone, Room, read_body
 from api.intake import Taken, admit_all, reject, take_apart
 from api.keys import Access, AccessKeys
 from api.limits import STRANGER_RATE, Buckets, address_of
@@ -81,14 +81,15 @@ def create_app(
     ack_timeout: float = 10.0,
     body_timeout: float = 30.0,
     rate: float = 2000,
+    room: int = ROOM,
 ) -> ASGIApp:
     """The collector as an ASGI application.
 
     `key_generation` tells the one in force for a workspace; `public_url` is where browsers reach the
     collector (default: as the request says); `now` is the clock (µs, UTC); time-outs are in seconds; `rate` is
-    how many requests per second a write key may send for long.
+    how many requests per second a write key may send for long; `room` is for bytes of unfinished bodies.
     """
-    return _Collector(log, keys, key_generation, public_url, now, ack_timeout, body_timeout, rate)
+    return _Collector(log, keys, key_generation, public_url, now, ack_timeout, body_timeout, rate, room)
 
 
 class _Collector:
@@ -102,6 +103,7 @@ class _Collector:
         ack_timeout: float,
         body_timeout: float,
         rate: float,
+        room: int,
     ) -> None:
         self._append = log.append
         self._keys = keys
@@ -111,6 +113,7 @@ class _Collector:
         self._ack_timeout = ack_timeout
         self._body_timeout = body_timeout
         self._metrics = Metrics()
+        self._room = Room(room)
         self._buckets = Buckets(rate)
         self._strangers = Buckets(STRANGER_RATE)
 
@@ -224,8 +227,8 @@ class _Collector:
         encoding = wire.header(scope, b"content-encoding").strip().lower()
         length = wire.header(scope, b"content-length")
         try:
-            async with asyncio.timeout(self._body_timeout):
-                body = await read_body(receive, encoding, int(length) if length.isdecimal() else 0)
+            declared = int(length) if length.isdecimal() else 0
+            body = await read_body(receive, encoding, declared, self._body_timeout, self._room)
         except TimeoutError:
             raise _Busy(1, "the body did not arrive in time") from None
         self._metrics.bytes.inc(len(body.sent))

@@ -3,7 +3,6 @@
 Invariant: labels are routes, methods and statuses; nothing about a person or a tenant is ever one.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -12,7 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.body import Gone, read_body
+from api.body import ROOM, Gone, Room, read_body
 from api.keys import AccessKeys
 from api.limits import STRANGER_RATE, Buckets, TooManyRequests, address_of
 from api.metrics import counter, histogram
@@ -70,6 +69,7 @@ class BodyCap:
     def __init__(self, app: ASGIApp, timeout: float) -> None:
         self._app = app
         self._timeout = timeout
+        self._room = Room(ROOM)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; a body over the cap is answered here."""
@@ -80,8 +80,8 @@ class BodyCap:
         length = headers.get(b"content-length", b"")
         encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await read_body(receive, encoding, int(length) if length.isdigit() else 0)
+            declared = int(length) if length.isdigit() else 0
+            body = await read_body(receive, encoding, declared, self._timeout, self._room)
         except Gone:
             return
         except TimeoutError:
@@ -101,8 +101,11 @@ class BodyCap:
         await self._app(scope, replay, send)
 
 
+_NO_KEY = Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
+
+
 class RateCap:
-    """Refuses the requests of a key that calls too often, and of an address that shows no live key too often, before
+    """Refuses requests without a live key, and those of a key or a stranger's address that calls too often, before
     their bodies are read; `rate` is requests per second of a key.
     """
 
@@ -122,8 +125,9 @@ class RateCap:
             try:
                 if access is None:
                     self._strangers.take(address_of(scope))
-                else:
-                    self._buckets.take(access.id)
+                    await problems.answer(_NO_KEY)(scope, receive, send)
+                    return
+                self._buckets.take(access.id)
             except TooManyRequests as problem:
                 await problems.answer(problem, headers={"Retry-After": str(problem.retry_after)})(
                     scope, receive, send

@@ -753,6 +753,23 @@ def closed(connection: socket.socket) -> bool:
             return True
 
 
+def test_unfinished_bodies_hold_no_more_memory_than_there_is_room_for(
+    collector: Collector,
+) -> None:
+    head = b"POST /v1/t HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
+    with running(collector.home, collector.log, room=5_000_000) as port, contextlib.ExitStack() as held:
+        other = Collector(port, collector.log, collector.home, collector.write_key)
+        slow = [
+            held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(4)
+        ]
+        for each in slow:
+            each.sendall(head + b" " * 3_000_000)
+            assert other.post("/v1/t", TRACK).status == 200
+        assert [each.recv(65536)[9:12] for each in slow[:3]] == [b"429"] * 3
+        slow[3].sendall(b" " * 1_000_000)
+        assert slow[3].recv(65536)[9:12] == b"400"
+
+
 def test_a_kept_connection_lives_on_between_its_requests(collector: Collector) -> None:
     with running(collector.home, collector.log, {"head_timeout": 0.3}) as port:
         head = b"POST /v1/t?writeKey=%s HTTP/1.1\r\nHost: x\r\n" % collector.write_key.encode()

@@ -356,7 +356,10 @@ def test_a_body_that_does_not_arrive_is_given_up(
     with serving(create_app(store, AccessKeys(home), home, body_timeout=0.5)) as client:
         address = (client.base_url.host, client.base_url.port)
         with socket.create_connection(address, timeout=10) as slow:
-            head = f"POST {LOOKUP} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+            key = reader["Authorization"]
+            head = (
+                f"POST {LOOKUP} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 100\r\n\r\n{{"
+            )
             slow.sendall(head.encode())
             assert client.get(f"/v1/profiles/{golden.bob}", headers=reader).status_code == 200
             answer = slow.recv(65536)
