@@ -1,8 +1,9 @@
 """The HTTP server of the collector and of the query API: uvicorn, with an end to connections that ask nothing.
 
-Invariant: a connection whose head of a request is not complete `head_timeout` seconds after it was opened, or after
-that head began, is closed; when more than `most` are open, the one that has asked nothing for longest goes, so that
-idle ones never keep a caller out. No paths and no peers are logged.
+Invariant: a connection is closed when its head of a request is not complete `head_timeout` seconds after it was opened
+or after that head began, when that head grows past HEAD_CAP, and when a body goes on for as long after its answer. When
+more than `most` are open, the one that has asked nothing for longest goes, so that idle ones never keep a caller out.
+No paths and no peers are logged.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 10.0
+HEAD_CAP = 128 * 1024
+"""Bytes of a head that is not complete; one that comes in one piece may be as large as the piece (256 KiB)."""
 _FILES = 65_536
 """Open files that a server asks for, where the system allows it."""
 _SPARE = 128
@@ -61,6 +64,8 @@ def _protocol(most: int, head_timeout: float) -> type[HttpToolsProtocol]:
 
     class Connection(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
+        _head_size = 0
+        _is_in_body = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -73,10 +78,19 @@ def _protocol(most: int, head_timeout: float) -> type[HttpToolsProtocol]:
             if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
                 self._expect_head()
             super().data_received(data)
+            if self._deadline is not None and not self._is_in_body:
+                self._head_size += len(data)
+                if self._head_size > HEAD_CAP:
+                    self.transport.close()
 
         def on_headers_complete(self) -> None:
+            self._is_in_body = True
             self._stop_waiting()
             super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._is_in_body = False
+            super().on_message_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -93,6 +107,7 @@ def _protocol(most: int, head_timeout: float) -> type[HttpToolsProtocol]:
 
         def _expect_head(self) -> None:
             self._deadline = self.loop.call_later(head_timeout, self.transport.close)
+            self._head_size = 0
 
         def _stop_waiting(self) -> None:
             waiting.pop(self, None)

@@ -753,6 +753,29 @@ def closed(connection: socket.socket) -> bool:
             return True
 
 
+def test_a_head_without_end_is_cut_and_a_large_one_is_not(collector: Collector) -> None:
+    def line(number: int) -> bytes:
+        return b"X-%d: %s\r\n" % (number, b"y" * 1000)
+
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as fine:
+        fine.sendall(b"GET /health HTTP/1.1\r\n" + b"".join(map(line, range(60))) + b"\r\n")
+        assert fine.recv(65536).startswith(b"HTTP/1.1 200")
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as flood:
+        flood.sendall(b"GET /health HTTP/1.1\r\n")
+        with pytest.raises(OSError):
+            flood.sendall(b"".join(map(line, range(20_000))))
+
+
+def test_a_client_that_is_still_sending_reads_its_refusal(collector: Collector) -> None:
+    head = b"POST /v1/t?writeKey=kw_none HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as busy:
+        busy.sendall(head)
+        for _ in range(5):
+            time.sleep(0.05)
+            busy.sendall(b" " * 100_000)
+        assert busy.recv(65536).startswith(b"HTTP/1.1 401")
+
+
 def test_unfinished_bodies_hold_no_more_memory_than_there_is_room_for(
     collector: Collector,
 ) -> None:
