@@ -37,6 +37,8 @@ _EVENT_PATHS: dict[str, str | None] = {
 }
 _SETTINGS = re.compile(r"/v1/projects/([^/]+)/settings")
 _GETS = frozenset({"/sourceConfig", "/health", "/metrics"})
+_UNSAID = ("unknown_key", "too_many_requests")
+"""Refusals that are counted and not logged: whoever sends them could fill the disk."""
 _QUARANTINE_CAP = 256 * 1024
 """Bytes kept of a body that could not be read."""
 _BYTES_OF_A_TOKEN = 64 * 1024
@@ -262,7 +264,8 @@ class _Collector:
 
     def _refusal(self, problem: Problem) -> _Answer:
         self._metrics.refused.labels(problem.code).inc()
-        _log.info("request refused", code=problem.code, pointer=problem.pointer)
+        if problem.code not in _UNSAID:
+            _log.info("request refused", code=problem.code, pointer=problem.pointer)
         return _problem(problem)
 
 

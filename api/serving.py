@@ -41,7 +41,7 @@ def server(
         ws="none",
         lifespan=lifespan,
         access_log=False,
-        log_level="warning",
+        log_level="error",  # a warning is what a stranger sent
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=15,
