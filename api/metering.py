@@ -3,20 +3,25 @@
 Invariant: labels are routes, methods and statuses; nothing about a person or a tenant is ever one.
 """
 
+import re
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
+import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.body import ROOM, Gone, Room, read_body
 from api.keys import AccessKeys
-from api.limits import STRANGER_RATE, Buckets, TooManyRequests, address_of
+from api.limits import STRANGER_RATE, Buckets, address_of
 from api.metrics import counter, histogram
 from schemas.admission import read
 from schemas.errors import Problem
+
+_log = structlog.get_logger(__name__)
 
 
 class Metering:
@@ -101,12 +106,13 @@ class BodyCap:
         await self._app(scope, replay, send)
 
 
+_KEY = re.compile(r"k[rw]_[0-9A-Za-z]{49}")
 _NO_KEY = Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
 
 
 class RateCap:
     """Refuses requests without a live key, and those of a key or a stranger's address that calls too often, before
-    their bodies are read; `rate` is requests per second of a key.
+    their bodies are read, and those that show a key in their URL; `rate` is requests per second of a key.
     """
 
     def __init__(self, app: ASGIApp, keys: AccessKeys, rate: float) -> None:
@@ -128,12 +134,20 @@ class RateCap:
                     await problems.answer(_NO_KEY)(scope, receive, send)
                     return
                 self._buckets.take(access.id)
-            except TooManyRequests as problem:
-                await problems.answer(problem, headers={"Retry-After": str(problem.retry_after)})(
-                    scope, receive, send
-                )
+                self._refuse_keys_in(scope)
+            except Problem as problem:
+                wait = getattr(problem, "retry_after", None)
+                headers = {"Retry-After": str(wait)} if wait else None
+                await problems.answer(problem, headers=headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _refuse_keys_in(self, scope: Scope) -> None:
+        """Raises Problem `key_in_url` for a live key in path or query, and tells which one it was."""
+        for text in _KEY.findall(scope["path"] + "?" + unquote(scope["query_string"].decode("latin-1"))):
+            if leaked := self._keys.find(text):
+                _log.warning("a key stood in a URL", key=leaked.id)
+                raise Problem("key_in_url")
 
 
 def _repeats_key(plain: bytes) -> Problem | None:

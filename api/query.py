@@ -171,7 +171,7 @@ def _routes(app: FastAPI, query: Query) -> None:
     @app.post(
         "/v1/profiles/lookup",
         summary="Look up identifiers",
-        responses=problems.may(400, 413),
+        responses=problems.may(413),
     )
     async def lookup(body: answers.LookupRequest, access: reads, response: Response) -> answers.LookupAnswer:
         """Profiles of up to 1,000 identifiers in any spelling, in the order asked."""

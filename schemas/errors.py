@@ -70,6 +70,11 @@ _ENTRIES = (
         409,
         "Force-links cannot make them one: a never-link forbids it, or one does not cluster.",
     ),
+    ErrorCode(
+        "key_in_url",
+        400,
+        "A live key stands in the URL, which others keep; send it in the header Authorization, and revoke this one.",
+    ),
     ErrorCode("region_too_large", 422, "Too many identifiers hang together for an answer on demand."),
     ErrorCode("unknown_segment", 404, "The rules in force have no segment of this name."),
     ErrorCode("unknown_stage", 422, "The rules in force declare no stage of this name."),

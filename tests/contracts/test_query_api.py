@@ -115,6 +115,26 @@ def test_an_address_without_a_live_key_is_refused_after_a_while_and_a_live_key_f
         assert client.get(f"/v1/profiles/{golden.anna[0]}", headers=reader).status_code == 200
 
 
+def test_a_key_in_a_url_is_refused_and_told_by_its_public_name(
+    client: httpx.Client,
+    reader: dict[str, str],
+    home: Path,
+    golden: Golden,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    key = create_key(home, golden.workspace, "read")
+    for path in (f"/v1/changes?key={key}", f"/v1/profiles/{key}", "/v1/changes?key=%6b" + key[1:]):
+        answer = client.get(path, headers=reader)
+        assert (answer.status_code, answer.json()["code"]) == (400, "key_in_url")
+        assert key not in answer.text
+    said = "".join(capfd.readouterr())
+    access = AccessKeys(home).find(key)
+    assert access is not None
+    assert said.count(access.id) == 3
+    assert key[4:] not in said
+    assert client.get("/v1/changes?key=kr_" + "0" * 49, headers=reader).status_code == 200
+
+
 def test_a_body_that_repeats_a_key_is_refused(client: httpx.Client, reader: dict[str, str]) -> None:
     asked = {**reader, "Content-Type": "application/json"}
     one = b'{"namespace":"user_id","value":"a"}'
