@@ -52,17 +52,26 @@ def lines(source: str) -> Iterator[Line]:
 
 
 def events(found: Iterator[Line], refuse: Callable[[Line, Problem], None]) -> Iterator[bytes]:
-    """The lines that hold one JSON object, byte for byte; `refuse` gets the others with their problem."""
+    """The lines that hold one JSON object, byte for byte; `refuse` gets the others with their problem.
+
+    An object that holds a key twice is one: the collector keeps it as a reject.
+    """
     for line in found:
-        try:
-            if line.is_cut:
-                raise Problem("event_too_large", f"the line is longer than {MAX_TEXT_BYTES} bytes")
-            if not isinstance(read(line.data), dict):
-                raise Problem("not_an_object")
-        except Problem as problem:
+        if problem := _problem(line):
             refuse(line, problem)
         else:
             yield line.data
+
+
+def _problem(line: Line) -> Problem | None:
+    if line.is_cut:
+        return Problem("event_too_large", f"the line is longer than {MAX_TEXT_BYTES} bytes")
+    try:
+        read(line.data)
+    except Problem as problem:
+        if problem.code != "dup_key":
+            return problem
+    return None if line.data.startswith(b"{") else Problem("not_an_object")
 
 
 @contextmanager

@@ -63,6 +63,11 @@ def test_a_line_without_end_is_refused_without_being_held(tmp_path: Path) -> Non
     assert refusals(source) == ([b"{}", b"{}"], [(2, "event_too_large"), (4, "event_too_large")])
 
 
+def test_an_object_that_holds_a_key_twice_is_handed_on_for_the_collector_keeps_it(tmp_path: Path) -> None:
+    source = written(tmp_path / "twice", b'{"a":1,"a":2}\n{"a":NaN}\n[{"a":1,"a":2}]\n')
+    assert refusals(source) == ([b'{"a":1,"a":2}'], [(2, "bad_number"), (3, "not_an_object")])
+
+
 @pytest.mark.parametrize("cut", [5, 30, -1])
 def test_a_damaged_gzip_file_names_the_place(tmp_path: Path, cut: int) -> None:
     source = written(tmp_path / "f.gz", gzip.compress(b'{"a":1}\n' * 1000)[:cut])
