@@ -36,6 +36,7 @@ _TRAIT_IDS = ("phone", "mobile", "email")
 _EXTERNAL = ("externalIds", "externalId")
 _NEEDS = {"track": "event", "alias": "previousId", "group": "groupId"}
 _LONG_KEY = re.compile(rb'"[^"]{257,}":')
+_PERSONAL = re.compile(r"@|\d{5}")
 _EXACT_FLOAT = 2.0**53
 
 
@@ -143,7 +144,9 @@ def _refuse_repeats(raw: bytes) -> None:
 
 
 def _token(key: str) -> str:
-    """The key as a part of a JSON pointer."""
+    """The key as a part of a JSON pointer; `*` for one that may be an address or a number of someone."""
+    if _PERSONAL.search(key):
+        return "*"
     return key.replace("~", "~0").replace("/", "~1")
 
 

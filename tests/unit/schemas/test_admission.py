@@ -360,6 +360,17 @@ def test_a_repeated_key_has_a_pointer(raw: bytes, pointer: str) -> None:
     assert (caught.value.code, caught.value.pointer) == ("dup_key", pointer)
 
 
+@pytest.mark.parametrize("key", ["anna@example.com", "13800138000", "+86 138 00138000", "tel:010-88888888"])
+@pytest.mark.parametrize("value", [b"NaN", b'"\\ud800"', b"1,%s:2"])
+def test_a_pointer_does_not_name_a_key_that_is_a_value_of_someone(key: str, value: bytes) -> None:
+    name = json.dumps(key).encode()
+    raw = b'{"type":"page","userId":"u","properties":{"by":{%s:%s}}}' % (name, value.replace(b"%s", name))
+    with pytest.raises(Problem) as caught:
+        admit(read(raw))
+    assert caught.value.pointer == "/properties/by/*"
+    assert key not in str(caught.value)
+
+
 def test_one_key_in_several_objects_is_no_repetition() -> None:
     raw = (
         b'{"a":{"a":[{"a":"a:a","b":"\\"a\\":"},{"a":"\\u003a"}]},"b":"{\\"b\\":1,\\"b\\":2}","\\\\u003a":1}'
