@@ -103,14 +103,18 @@ def _may_repeat(raw: bytes, value: Any) -> bool:
     """Whether an object in `raw` may hold a key twice; False is certain.
 
     `value` is what was read: of a repeated key it lacks a member, and with it at least one colon of the text. Only
-    an escaped colon, which is none in the text and one in the value, could make up for it.
+    an escaped colon, which is none in the text and one in the value, could make up for it. Most texts are what
+    would be written of their value.
     """
-    if b"\\" in raw and b"\\u003" in raw and (b"\\u003a" in raw or b"\\u003A" in raw):
-        return True
     try:
-        return raw.count(b":") != orjson.dumps(value).count(b":")
+        written = orjson.dumps(value)
     except TypeError:  # too deep to be written
         return True
+    if written == raw:
+        return False
+    if b"\\" in raw and b"\\u003" in raw and (b"\\u003a" in raw or b"\\u003A" in raw):
+        return True
+    return raw.count(b":") != written.count(b":")
 
 
 class _Members(list[tuple[str, Any]]):
