@@ -23,7 +23,7 @@ MAX_EVENTS = 2500
 """Events of one batch; those beyond are rejects."""
 MOST_ITEMS = 4 * MAX_EVENTS
 """Items of one batch; with more of them nothing of the request is taken."""
-SLOW_CAP = 5 * 1024 * 1024
+SLOW_CAP = 2 * 1024 * 1024
 """Bytes of a body that Python's parser is given, which is slower by far; no SDK sends as many."""
 SLICE_BYTES = 256 * 1024
 """Bytes of events after which others get their turn."""
@@ -133,7 +133,7 @@ def _must_be_json(plain: bytes) -> None:
 def _take_apart_python(plain: bytes, error: Exception) -> Request:
     """The same with Python's parser, for what others do not read: one NaN must not cost the other events.
 
-    Raises Problem `bad_json`.
+    Raises Problem `bad_json`, `body_too_large`.
     """
     offset = re.search(r"byte (\d+)", str(error))
     where = offset[1] if offset else str(len(plain))
@@ -159,7 +159,10 @@ def _take_apart_python(plain: bytes, error: Exception) -> Request:
 
 
 def _values(text: str) -> list[tuple[str, bytes]]:
-    """Key ("" in a list) and bytes of each value of a JSON object or list, which is valid for Python's parser."""
+    """Key ("" in a list) and bytes of each value of a JSON object or list, which is valid for Python's parser.
+
+    Raises Problem `body_too_large` for more than MOST_ITEMS.
+    """
     found: list[tuple[str, bytes]] = []
     at = _skip(text, 0)
     is_object = text[at] == "{"
@@ -171,6 +174,8 @@ def _values(text: str) -> list[tuple[str, bytes]]:
             at = _skip(text, _skip(text, at) + 1)
         _, end = _decode(text, at)
         found.append((key, text[at:end].encode()))
+        if len(found) > MOST_ITEMS:
+            raise Problem("body_too_large", f"a batch may have {MAX_EVENTS} events")
         at = _skip(text, end)
         if text[at] == ",":
             at = _skip(text, at + 1)

@@ -529,8 +529,10 @@ def test_a_batch_of_very_many_is_refused_whole_and_kept(collector: Collector) ->
             lambda: b'{"a":1,"a":1,"batch":[' + b'{"a":"%s"},' % (b"x" * 10_000) * 1_500 + b"7]}",
             "event_too_large",
         ),
+        (lambda: b'{"batch":[NaN' + b",[]" * 600_000 + b"]}", "body_too_large"),
+        (lambda: b'{"batch":[NaN]' + b',"":7' * 400_000 + b"}", "body_too_large"),
     ],
-    ids=["keys", "items", "NaN", "repeated"],
+    ids=["keys", "items", "NaN", "repeated", "items beside NaN", "keys beside NaN"],
 )
 def test_the_greatest_body_of_any_form_holds_up_others_for_less_than_a_second(make: Any, code: str) -> None:
     body, taken = make(), Taken()
