@@ -120,7 +120,7 @@ def install(
         "/v1/assertions",
         summary="Say a status, a tag or an outcome",
         status_code=202,
-        responses=may(400, 404, 413, 429),
+        responses=may(404, 413),
     )
     async def say(body: AssertionRequest, access: stewards) -> AssertionAnswer:
         """What sales or the CRM know of a lead. It shows in profiles about a second later, and in `changes`."""

@@ -16,13 +16,13 @@ from typing import Protocol
 
 import orjson
 import structlog
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems, wire
-from api.body import Body, Gone, read_body
+from api.body import ROOM, Body, Gone, Room, read_body
 from api.intake import Taken, admit_all, reject, take_apart
 from api.keys import Access, AccessKeys
+from api.limits import STRANGER_RATE, Buckets, address_of
 from api.metrics import Metrics
 from schemas.errors import Problem
 from schemas.log_record import MAX_BATCH, AnyRecord, Events, Raw, RejectItem
@@ -37,8 +37,12 @@ _EVENT_PATHS: dict[str, str | None] = {
 }
 _SETTINGS = re.compile(r"/v1/projects/([^/]+)/settings")
 _GETS = frozenset({"/sourceConfig", "/health", "/metrics"})
+_UNSAID = ("unknown_key", "too_many_requests")
+"""Refusals that are counted and not logged: whoever sends them could fill the disk."""
 _QUARANTINE_CAP = 256 * 1024
 """Bytes kept of a body that could not be read."""
+_BYTES_OF_A_TOKEN = 64 * 1024
+"""A body takes one more token of its key's bucket for so many bytes, unpacked."""
 
 
 class _Busy(Problem):
@@ -78,32 +82,16 @@ def create_app(
     now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ack_timeout: float = 10.0,
     body_timeout: float = 30.0,
+    rate: float = 2000,
+    room: int = ROOM,
 ) -> ASGIApp:
     """The collector as an ASGI application.
 
     `key_generation` tells the one in force for a workspace; `public_url` is where browsers reach the
-    collector (default: as the request says); `now` is the clock (µs, UTC); time-outs are in seconds.
+    collector (default: as the request says); `now` is the clock (µs, UTC); time-outs are in seconds; `rate` is
+    how many requests per second a write key may send for long; `room` is for bytes of unfinished bodies.
     """
-    return _Collector(log, keys, key_generation, public_url, now, ack_timeout, body_timeout)
-
-
-def server(app: ASGIApp, host: str = "127.0.0.1", port: int = 0, fd: int | None = None) -> uvicorn.Server:
-    """A server for `app` that logs no paths and no peers; `fd`: a listening socket kept over restarts."""
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        fd=fd,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=15,
-    )
-    return uvicorn.Server(config)
+    return _Collector(log, keys, key_generation, public_url, now, ack_timeout, body_timeout, rate, room)
 
 
 class _Collector:
@@ -116,6 +104,8 @@ class _Collector:
         now: Callable[[], int],
         ack_timeout: float,
         body_timeout: float,
+        rate: float,
+        room: int,
     ) -> None:
         self._append = log.append
         self._keys = keys
@@ -125,6 +115,9 @@ class _Collector:
         self._ack_timeout = ack_timeout
         self._body_timeout = body_timeout
         self._metrics = Metrics()
+        self._room = Room(room)
+        self._buckets = Buckets(rate)
+        self._strangers = Buckets(STRANGER_RATE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -163,7 +156,7 @@ class _Collector:
         """Takes the events of a body; answers when they are durable. Raises Problem, Gone."""
         received_at = self._now()
         sent_key = wire.key_of(scope)
-        access = self._access(sent_key, "ingest") if sent_key else None
+        access = self._access(scope, sent_key) if sent_key else None
         body = await self._body(scope, receive)
         if body.problem:
             raise await self._quarantined(body, body.problem, access, received_at)
@@ -171,7 +164,8 @@ class _Collector:
             request = take_apart(body.plain)
         except Problem as problem:
             raise await self._quarantined(body, problem, access, received_at) from None
-        access = access or self._access(request.key, "ingest")
+        access = access or self._access(scope, request.key)
+        self._buckets.charge(access.id, len(body.plain) / _BYTES_OF_A_TOKEN)
         request.sent_at = request.sent_at or wire.header(scope, b"sentat") or None
         taken = Taken()
         for _ in admit_all(request, default_type, received_at, taken):
@@ -235,19 +229,25 @@ class _Collector:
         encoding = wire.header(scope, b"content-encoding").strip().lower()
         length = wire.header(scope, b"content-length")
         try:
-            async with asyncio.timeout(self._body_timeout):
-                body = await read_body(receive, encoding, int(length) if length.isdecimal() else 0)
+            declared = int(length) if length.isdecimal() else 0
+            body = await read_body(receive, encoding, declared, self._body_timeout, self._room)
         except TimeoutError:
             raise _Busy(1, "the body did not arrive in time") from None
         self._metrics.bytes.inc(len(body.sent))
         return body
 
-    def _access(self, key: str, scope: str) -> Access:
+    def _access(self, scope: Scope, key: str) -> Access:
+        """The access of a write key that calls. Raises Problem."""
         try:
-            return self._keys.access(key, scope)
+            access = self._keys.access(key, "ingest")
+        except Problem:
+            self._strangers.take(address_of(scope))
+            raise
         except (OSError, ValueError, KeyError) as error:
             _log.error("keys cannot be read", error=type(error).__name__)
             raise _Busy(2) from error
+        self._buckets.take(access.id)
+        return access
 
     def _get(self, scope: Scope, path: str) -> _Answer:
         """What browsers load before they send, and what operators look at. Raises Problem."""
@@ -257,14 +257,15 @@ class _Collector:
             return _Answer(self._metrics.text(), headers=((b"content-type", b"text/plain; version=0.0.4"),))
         settings = _SETTINGS.fullmatch(path)
         key = settings[1] if settings else wire.key_of(scope)
-        access = self._access(key, "ingest")
+        access = self._access(scope, key)
         if settings:
             return _Answer(wire.segment_settings(key, self._public_url or wire.url_of(scope)))
         return _Answer(wire.rudder_config(access.source))
 
     def _refusal(self, problem: Problem) -> _Answer:
         self._metrics.refused.labels(problem.code).inc()
-        _log.info("request refused", code=problem.code, pointer=problem.pointer)
+        if problem.code not in _UNSAID:
+            _log.info("request refused", code=problem.code, pointer=problem.pointer)
         return _problem(problem)
 
 

@@ -215,13 +215,13 @@ def install(app: FastAPI, store: Store, keys: AccessKeys, secrets_of: SecretsOf)
         a, b = Describer(store, access.workspace).ids(secrets_of(access.workspace), refs)
         return Explainer(store, access.workspace), a, b
 
-    @app.post("/v1/explain/why", summary="Why are they one person?", responses=may(400, 404, 413))
+    @app.post("/v1/explain/why", summary="Why are they one person?", responses=may(404, 413))
     def why(body: PairRequest, access: reads) -> WhyAnswer:
         """The shortest path of accepted evidence from one identifier to the other."""
         explainer, a, b = pair(body, access)
         return explainer.why(a, b)
 
-    @app.post("/v1/explain/why-not", summary="Why are they not one person?", responses=may(400, 404, 413))
+    @app.post("/v1/explain/why-not", summary="Why are they not one person?", responses=may(404, 413))
     def why_not(body: PairRequest, access: reads) -> WhyNotAnswer:
         """What keeps two identifiers apart: a limit, an override, a shared identifier, or no evidence."""
         explainer, a, b = pair(body, access)

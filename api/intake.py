@@ -21,6 +21,12 @@ from schemas.times import parse_time
 
 MAX_EVENTS = 2500
 """Events of one batch; those beyond are rejects."""
+MOST_ITEMS = 4 * MAX_EVENTS
+"""Items of one batch; with more of them nothing of the request is taken."""
+SLOW_CAP = 2 * 1024 * 1024
+"""Bytes of a body that Python's parser is given, which is slower by far; no SDK sends as many."""
+SLICE_BYTES = 256 * 1024
+"""Bytes of events after which others get their turn."""
 RAW_CAP = 1024 * 1024
 """Bytes kept of one reject."""
 SKEW_FREE = 60_000_000
@@ -36,13 +42,12 @@ _BOM = b"\xef\xbb\xbf"
 class _Envelope(msgspec.Struct):
     batch: msgspec.Raw = msgspec.Raw()
     writeKey: msgspec.Raw = msgspec.Raw()  # noqa: N815
-    context: msgspec.Raw = msgspec.Raw()
-    sentAt: msgspec.Raw = msgspec.Raw()  # noqa: N815
 
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_any = msgspec.json.Decoder().decode
+_decode = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
+_blank = re.compile(r"[ \t\n\r]*").match
 
 
 @dataclass(slots=True)
@@ -69,7 +74,9 @@ class Taken:
 def take_apart(plain: bytes) -> Request:
     """The events of a body: those under `batch`, else the body itself is one.
 
-    Raises Problem `bad_json` with the offset when the body is not JSON in UTF-8.
+    A body that repeats a key beside its events, or in their context, is itself one event, which will be a reject.
+    Raises Problem `bad_json` with the offset when the body is not JSON in UTF-8, `body_too_large` for more than
+    MOST_ITEMS.
     """
     plain = plain.removeprefix(_BOM)
     if not plain.isascii():
@@ -79,7 +86,9 @@ def take_apart(plain: bytes) -> Request:
             raise Problem("bad_json", f"not UTF-8 at byte {error.start}", str(error.start)) from None
     try:
         envelope = _envelope(plain)
-        batch = [bytes(raw) for raw in _raws(envelope.batch)] if envelope.batch else None
+        if not envelope.batch:
+            return Request([plain], _text(_value(envelope.writeKey)))
+        batch = _raws(envelope.batch)
     except msgspec.ValidationError:  # no object, or `batch` is no list: one event, which will be a reject
         _must_be_json(plain)
         return Request([plain])
@@ -87,13 +96,30 @@ def take_apart(plain: bytes) -> Request:
         return Request([plain])
     except msgspec.DecodeError as error:
         return _take_apart_python(plain, error)
-    key = _text(envelope.writeKey)
-    if batch is None:
-        return Request([plain], key)
+    if len(batch) > MOST_ITEMS:
+        raise Problem("body_too_large", f"a batch may have {MAX_EVENTS} events")
+    try:
+        beside = read(_without(plain, bytes(envelope.batch)))
+    except Problem as problem:
+        return _take_apart_python(plain, problem)
+    return _request(beside, [bytes(raw) for raw in batch])
+
+
+def _without(plain: bytes, batch: bytes) -> bytes:
+    """The object `plain` with a shorter list in place of `batch`, where that is found at once."""
+    at = plain.find(b"[", plain.find(b'"batch"'))
+    return plain[:at] + b"[]" + plain[at + len(batch) :] if plain.startswith(batch, at) else plain
+
+
+def _request(beside: dict[str, Any], batch: list[bytes]) -> Request:
+    """The request of these events and what stands beside them; the first event may hold the key."""
+    key, context = _text(beside.get("writeKey")), beside.get("context")
     if not key and batch and b'"writeKey"' in batch[0]:
-        with suppress(msgspec.DecodeError):
-            key = _text(_envelope(batch[0]).writeKey)
-    return Request(batch, key, _object(envelope.context), _text(envelope.sentAt) or None)
+        with suppress(msgspec.DecodeError, RecursionError):
+            key = _text(_value(_envelope(batch[0]).writeKey))
+    return Request(
+        batch, key, context if isinstance(context, dict) else None, _text(beside.get("sentAt")) or None
+    )
 
 
 def _must_be_json(plain: bytes) -> None:
@@ -104,36 +130,68 @@ def _must_be_json(plain: bytes) -> None:
             raise
 
 
-def _take_apart_python(plain: bytes, error: msgspec.DecodeError) -> Request:
-    """The same for what only Python's parser reads, so that one NaN does not cost the other events.
+def _take_apart_python(plain: bytes, error: Exception) -> Request:
+    """The same with Python's parser, for what others do not read: one NaN must not cost the other events.
 
-    Raises Problem `bad_json`.
+    Raises Problem `bad_json`, `body_too_large`.
     """
     offset = re.search(r"byte (\d+)", str(error))
     where = offset[1] if offset else str(len(plain))
     refusal = Problem("bad_json", f"reading stopped at byte {where}", where)
-    if not _PYTHON_ONLY.search(plain):
+    if isinstance(error, msgspec.DecodeError) and not _PYTHON_ONLY.search(plain):
         raise refusal
+    if len(plain) > SLOW_CAP:
+        return Request([plain])
+    text = plain.decode()
     try:
-        body = json.loads(plain)
+        body = json.loads(text, parse_int=str, parse_float=str)
+        found = _values(text) if isinstance(body, dict) else []
     except RecursionError:
         return Request([plain])
     except ValueError:
         raise refusal from None
-    if not isinstance(body, dict) or not isinstance(body.get("batch"), list):
-        return Request([plain], body["writeKey"] if _is_text(body, "writeKey") else "")
-    context = body.get("context")
-    return Request(
-        [json.dumps(event).encode() for event in body["batch"]],
-        body["writeKey"] if _is_text(body, "writeKey") else "",
-        context if isinstance(context, dict) else None,
-        body["sentAt"] if _is_text(body, "sentAt") else None,
-    )
+    members = dict(found)
+    beside = {name: _value(members.get(name, b"")) for name in ("writeKey", "context", "sentAt")}
+    is_clear = len(found) == len(members) and not _repeats_key(members.get("context", b"null"))
+    if not isinstance(body, dict) or not isinstance(body.get("batch"), list) or not is_clear:
+        return Request([plain], _text(beside["writeKey"]))
+    return _request(beside, [raw for _, raw in _values(members["batch"].decode())])
+
+
+def _values(text: str) -> list[tuple[str, bytes]]:
+    """Key ("" in a list) and bytes of each value of a JSON object or list, which is valid for Python's parser.
+
+    Raises Problem `body_too_large` for more than MOST_ITEMS.
+    """
+    found: list[tuple[str, bytes]] = []
+    at = _skip(text, 0)
+    is_object = text[at] == "{"
+    at = _skip(text, at + 1)
+    while text[at] not in "]}":
+        key = ""
+        if is_object:
+            key, at = _decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)
+        _, end = _decode(text, at)
+        found.append((key, text[at:end].encode()))
+        if len(found) > MOST_ITEMS:
+            raise Problem("body_too_large", f"a batch may have {MAX_EVENTS} events")
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    """The next place without white space."""
+    match = _blank(text, at)
+    return match.end() if match else at
 
 
 def admit_all(request: Request, default_type: str | None, received_at: int, taken: Taken) -> Iterator[int]:
     """Admits the events one by one into `taken`; yields after each slice, so that others get their turn."""
     skews: dict[str | None, int] = {}
+    size = 0
     for index, raw in enumerate(request.events):
         event: Any = None
         try:
@@ -154,7 +212,9 @@ def admit_all(request: Request, default_type: str | None, received_at: int, take
             taken.rejects.append(reject(kept, problem))
             entry = {"index": index, "code": problem.code, "detail": problem.detail}
             taken.report.append({**entry, "pointer": problem.pointer} if problem.pointer else entry)
-        if index % 250 == 249:
+        size += len(raw) + SLICE_BYTES // 250
+        if size > SLICE_BYTES:
+            size = 0
             yield index
 
 
@@ -192,19 +252,21 @@ def _corrected(
     return min(time + skew, received_at)
 
 
-def _object(raw: msgspec.Raw) -> dict[str, Any] | None:
-    """The object in these bytes; None when there is none, or one that no event could hold."""
+def _value(raw: bytes | msgspec.Raw) -> Any:
+    """The value of these bytes; None when there are none, or when no event could hold it."""
     try:
-        value = _any(raw) if raw else None
-    except (msgspec.DecodeError, RecursionError):
+        return read(bytes(raw)) if raw else None
+    except Problem:
         return None
-    return value if isinstance(value, dict) else None
 
 
-def _text(raw: msgspec.Raw) -> str:
-    value = _any(raw) if raw else ""
+def _repeats_key(raw: bytes) -> bool:
+    try:
+        read(raw)
+    except Problem as problem:
+        return problem.code == "dup_key"
+    return False
+
+
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _is_text(body: Any, name: str) -> bool:
-    return isinstance(body, dict) and isinstance(body.get(name), str)

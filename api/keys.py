@@ -93,14 +93,19 @@ class AccessKeys:
 
         Raises Problem `unknown_key`, or `wrong_scope` when the key is live but not for this.
         """
-        self._reload()
-        mac = _mac(self._secret, key)
-        access = self._by_mac.get(mac)  # the place in the table follows from a keyed hash: nothing to learn
-        if access is None or not hmac.compare_digest(access.id, mac[:12]):
+        access = self.find(key)
+        if access is None:
             raise Problem("unknown_key")
         if scope not in access.scopes:
             raise Problem("wrong_scope")
         return access
+
+    def find(self, key: str) -> Access | None:
+        """What the key allows; None when it is not live."""
+        self._reload()
+        mac = _mac(self._secret, key)
+        access = self._by_mac.get(mac)  # the place in the table follows from a keyed hash: nothing to learn
+        return access if access is not None and hmac.compare_digest(access.id, mac[:12]) else None
 
     def _reload(self) -> None:
         try:

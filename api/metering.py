@@ -1,20 +1,27 @@
-"""Around every request of the query API: the cap on its body, and the numbers for /metrics.
+"""Around every request of the query API: the caps on how often and how much, and the numbers for /metrics.
 
 Invariant: labels are routes, methods and statuses; nothing about a person or a tenant is ever one.
 """
 
-import asyncio
+import re
 import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
+import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.body import Gone, read_body
+from api.body import ROOM, Gone, Room, read_body
+from api.keys import AccessKeys
+from api.limits import STRANGER_RATE, Buckets, address_of
 from api.metrics import counter, histogram
+from schemas.admission import read
 from schemas.errors import Problem
+
+_log = structlog.get_logger(__name__)
 
 
 class Metering:
@@ -61,12 +68,13 @@ class Metering:
 
 class BodyCap:
     """Reads a request's body before the application does, never more than the caps of `api.body`, and never longer
-    than `timeout` seconds.
+    than `timeout` seconds; refuses one that holds a key twice.
     """
 
     def __init__(self, app: ASGIApp, timeout: float) -> None:
         self._app = app
         self._timeout = timeout
+        self._room = Room(ROOM)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; a body over the cap is answered here."""
@@ -77,8 +85,8 @@ class BodyCap:
         length = headers.get(b"content-length", b"")
         encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await read_body(receive, encoding, int(length) if length.isdigit() else 0)
+            declared = int(length) if length.isdigit() else 0
+            body = await read_body(receive, encoding, declared, self._timeout, self._room)
         except Gone:
             return
         except TimeoutError:
@@ -87,8 +95,8 @@ class BodyCap:
                 scope, receive, send
             )
             return
-        if body.problem is not None:
-            await problems.answer(body.problem)(scope, receive, send)
+        if problem := body.problem or _repeats_key(body.plain):
+            await problems.answer(problem)(scope, receive, send)
             return
         pending = [{"type": "http.request", "body": body.plain, "more_body": False}]
 
@@ -96,6 +104,59 @@ class BodyCap:
             return pending.pop() if pending else await receive()
 
         await self._app(scope, replay, send)
+
+
+_KEY = re.compile(r"k[rw]_[0-9A-Za-z]{49}")
+_NO_KEY = Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
+
+
+class RateCap:
+    """Refuses requests without a live key, and those of a key or a stranger's address that calls too often, before
+    their bodies are read, and those that show a key in their URL; `rate` is requests per second of a key.
+    """
+
+    def __init__(self, app: ASGIApp, keys: AccessKeys, rate: float) -> None:
+        self._app = app
+        self._keys = keys
+        self._buckets = Buckets(rate)
+        self._strangers = Buckets(STRANGER_RATE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request; what needs no key is not counted."""
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            scheme, _, key = (
+                dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+            )
+            access = self._keys.find(key) if scheme.lower() == "bearer" else None
+            try:
+                if access is None:
+                    self._strangers.take(address_of(scope))
+                    await problems.answer(_NO_KEY)(scope, receive, send)
+                    return
+                self._buckets.take(access.id)
+                self._refuse_keys_in(scope)
+            except Problem as problem:
+                wait = getattr(problem, "retry_after", None)
+                headers = {"Retry-After": str(wait)} if wait else None
+                await problems.answer(problem, headers=headers)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refuse_keys_in(self, scope: Scope) -> None:
+        """Raises Problem `key_in_url` for a live key in path or query, and tells which one it was."""
+        for text in _KEY.findall(scope["path"] + "?" + unquote(scope["query_string"].decode("latin-1"))):
+            if leaked := self._keys.find(text):
+                _log.warning("a key stood in a URL", key=leaked.id)
+                raise Problem("key_in_url")
+
+
+def _repeats_key(plain: bytes) -> Problem | None:
+    """The problem of a body that holds a key twice: the framework would take the last one."""
+    try:
+        read(plain)
+    except Problem as problem:
+        return problem if problem.code == "dup_key" else None
+    return None
 
 
 def _route(scope: Scope) -> str:

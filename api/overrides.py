@@ -214,7 +214,7 @@ def install(
         "/v1/overrides",
         summary="Say that two identifiers are one person, or never are",
         status_code=202,
-        responses=may(400, 404, 413, 429),
+        responses=may(404, 413),
     )
     async def say(
         body: OverrideRequest, access: stewards, response: Response, preview: previews = False
@@ -242,7 +242,7 @@ def install(
         "/v1/overrides/{override_id}",
         summary="Withdraw an override",
         status_code=202,
-        responses=may(404, 409, 429),
+        responses=may(404, 409),
     )
     async def withdraw(
         override_id: Annotated[str, Path(description="As it was answered when it was said, or is listed")],
@@ -264,7 +264,7 @@ def install(
         "/v1/profiles/{profile_id}/split",
         summary="Split a profile",
         status_code=202,
-        responses=may(400, 404, 413, 429),
+        responses=may(404, 413),
     )
     async def split(
         profile_id: ProfileId,
@@ -294,7 +294,7 @@ def install(
         "/v1/profiles/{profile_id}/merge",
         summary="Merge two profiles",
         status_code=202,
-        responses=may(400, 404, 409, 413, 429),
+        responses=may(404, 409, 413),
     )
     async def merge(
         profile_id: ProfileId,

@@ -42,7 +42,9 @@ def answer(problem: Problem, status: int | None = None, headers: Mapping[str, st
 
 def may(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How an operation behind a key refuses, for the API's description of itself; `statuses` of its own besides."""
-    return {status: {"content": {MEDIA_TYPE: {}}} for status in sorted({401, 403, 422, 503, *statuses})}
+    return {
+        status: {"content": {MEDIA_TYPE: {}}} for status in sorted({400, 401, 403, 422, 429, 503, *statuses})
+    }
 
 
 def install(app: FastAPI) -> None:

@@ -21,7 +21,7 @@ from api.excluded import ExcludedAnswer, excluded
 from api.guard import ProfileId, needs
 from api.identifiers import Named, SecretsOf, name
 from api.keys import Access, AccessKeys
-from api.metering import BodyCap, Metering
+from api.metering import BodyCap, Metering, RateCap
 from api.profiles import Found, ProfileReader, ProfileRow
 from api.stewardship import Appender
 from schemas.errors import Problem
@@ -126,12 +126,18 @@ class Query:
 
 
 def create_app(
-    store: Store, keys: AccessKeys, home: Path, log: Appender | None = None, *, body_timeout: float = 30.0
+    store: Store,
+    keys: AccessKeys,
+    home: Path,
+    log: Appender | None = None,
+    *,
+    body_timeout: float = 30.0,
+    rate: float = 500,
 ) -> FastAPI:
     """The query API on a store, with the access keys and the keyring of `home`.
 
     Without a log stewards can preview and nothing more. A body that takes longer than `body_timeout` seconds to arrive
-    is given up.
+    is given up; a key may send `rate` requests per second for long.
 
     Give the store little patience (about 2 s): a caller who waits longer would rather be told.
     """
@@ -147,6 +153,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StoreRefused, _on_refused)
     app.add_middleware(BodyCap, timeout=body_timeout)
+    app.add_middleware(RateCap, keys=keys, rate=rate)
     app.add_middleware(query.metering.middleware)
     app.state.query = query
     _routes(app, query)
@@ -164,7 +171,7 @@ def _routes(app: FastAPI, query: Query) -> None:
     @app.post(
         "/v1/profiles/lookup",
         summary="Look up identifiers",
-        responses=problems.may(400, 413, 429),
+        responses=problems.may(413),
     )
     async def lookup(body: answers.LookupRequest, access: reads, response: Response) -> answers.LookupAnswer:
         """Profiles of up to 1,000 identifiers in any spelling, in the order asked."""

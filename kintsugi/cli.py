@@ -17,6 +17,7 @@ import typer
 
 from kintsugi import explain_commands, lead_commands, score_commands
 from kintsugi.settings import Settings
+from kintsugi.words import counted, moment
 from schemas.errors import Problem
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def ingest(
     told = ingest.via_http(settings, workspace, source) if via == "http" else ingest.into_log(
         settings, workspace, keys.generation, source
     )  # fmt: skip
-    _say(f"{told.accepted:,} events accepted, {told.rejected:,} rejected")
+    _say(f"{counted(told.accepted, 'event')} accepted, {told.rejected:,} rejected")
     if told.first_reject:
         _say(f"first reject: {told.first_reject}")
 
@@ -260,7 +261,7 @@ def lookup(
 
     settings, store = _store()
     count, known = lookup(settings, store, workspace, source, target)
-    _say(f"{count:,} identifiers, {known:,} known")
+    _say(f"{counted(count, 'identifier')}, {known:,} known")
 
 
 def _explanations(workspace: str) -> "Explanations":
@@ -482,7 +483,7 @@ def rules_history(workspace: WorkspaceOption) -> None:
         _say(f"Nothing was ever in force in {workspace}: `kintsugi rules apply -w {workspace}`.")
     for told in history:
         mark = "  (in force)" if told.generation == in_force and told.action == "activate" else ""
-        _say(f"{told.at:%Y-%m-%d %H:%M:%S}  {told.action:<8}  {told.generation}{mark}")
+        _say(f"{moment(told.at)}  {told.action:<8}  {told.generation}{mark}")
 
 
 @app.command()
@@ -508,12 +509,15 @@ def state_rebuild(timeout: TimeoutOption = 600.0) -> None:
 
 @rejects_app.command("retry")
 def rejects_retry(workspace: WorkspaceOption) -> None:
-    """Admit the stored rejects once more, for instance after a correction of the rules of admission."""
+    """Admit the open rejects once more, for instance after a correction of the rules of admission.
+
+    One that becomes an event names it in the view `rejects`, and is not tried again.
+    """
     from kintsugi import ingest, workspaces
 
     with _store_and_log() as (settings, store, log):
         told = ingest.retry(store, log, workspace, workspaces.require(settings, workspace))
-    _say(f"{told.accepted:,} events accepted, {told.rejected:,} still rejected")
+    _say(f"{counted(told.accepted, 'event')} accepted, {told.rejected:,} still rejected")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from identity.clusters import clusters
 from identity.evidence import Link, Sighting
+from kintsugi.words import counted
 from pipelines.generations import Ruleset
 from pipelines.profiles import Profiles
 from pipelines.resolve import days_of, overrides_of
@@ -47,7 +48,7 @@ class Digest:
     """Golden records."""
 
     def __str__(self) -> str:
-        return f"{self.sha256}  {self.profiles} profiles, {self.identifiers} mapped identifiers"
+        return f"{self.sha256}  {counted(self.profiles, 'profile')}, {counted(self.identifiers, 'mapped identifier')}"
 
 
 def digest(store: Store, workspace: str, date: str | None = None) -> Digest:

@@ -13,6 +13,7 @@ from api.explained import ObstacleAnswer
 from api.identifiers import Secrets
 from kintsugi import workspaces
 from kintsugi.settings import Settings
+from kintsugi.words import counted
 from schemas.errors import Problem
 from schemas.workspace import Workspace
 from store.client import Store
@@ -62,7 +63,7 @@ class Explanations:
         lines = [
             f"{bridge.sizes[0]:>4} | {bridge.sizes[1]:<4}  {_step(bridge.step)}" for bridge in answer.bridges
         ]
-        return [f"profile {answer.profile_id}: {len(lines)} bridges", *lines]
+        return [f"profile {answer.profile_id}: {counted(len(lines), 'bridge')}", *lines]
 
     def as_known(self, identifier: str, on: date) -> list[str]:
         """Who the identifier was on a day, as known then."""

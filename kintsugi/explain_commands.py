@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kintsugi.words import counted
+
 if TYPE_CHECKING:
     from kintsugi.explain import Explanations
 
@@ -57,7 +59,7 @@ def add(app: typer.Typer, open_workspace: "Callable[[str], Explanations]") -> No
         from kintsugi.picture import svg
 
         out.write_text(svg(answer), encoding="utf-8")
-        _print([f"{len(answer.nodes)} identifiers, {len(answer.links)} links: {out}"])
+        _print([f"{counted(len(answer.nodes), 'identifier')}, {counted(len(answer.links), 'link')}: {out}"])
 
     @app.command("as-known")
     def as_known(

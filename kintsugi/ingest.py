@@ -4,6 +4,7 @@ Invariant: every line becomes an event or a reject; on return all of them are du
 """
 
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from kintsugi.settings import Settings
 from pipelines.log import Log, Overloaded
 from schemas.admission import admit, read
 from schemas.errors import Problem
+from schemas.ids import event_ids
 from schemas.log_record import MAX_BATCH, AnyRecord, Events, Item, Raw, RejectItem
 from store.client import Store
 from store.keyring import KeyGeneration
@@ -96,24 +98,38 @@ def ingest(
 
 
 def retry(store: Store, log: Log, workspace: str, keys: KeyGeneration) -> Ingested:
-    """Admit what is stored as rejects; what is admitted now becomes events, the rest stays as it is."""
+    """Admit the open rejects once more; one that is admitted now becomes an event and names it, the rest stays open.
+
+    Identifiers that were left out of an event are no events, and not tried.
+    """
     told = Ingested()
     rows = store.query_rows(
-        "SELECT any(sealed) FROM kintsugi_store.rejects "
-        "WHERE workspace = {workspace:String} GROUP BY reject_id",
+        "SELECT toString(any(source)), toString(any(code)), any(pointer), any(detail), any(sealed)"
+        " FROM kintsugi_store.rejects WHERE workspace = {workspace:String}"
+        " GROUP BY reject_id HAVING max(event_id) = '' AND any(code) NOT IN ('unknown_namespace', 'missing_scope')"
+        " ORDER BY any(source), reject_id",
         {"workspace": workspace},
     )
-    items: list[Item] = []
-    for (sealed,) in rows:
+    event_id = event_ids(keys.pepper, workspace)
+    admitted: dict[str, list[tuple[Item, RejectItem]]] = {}
+    for source, code, pointer, detail, sealed in rows:
+        raw = keys.unseal(sealed)
         try:
-            items.append(admit(read(keys.unseal(sealed))))
+            item = admit(read(raw))
         except Problem:
             told.rejected += 1
-    for start in range(0, len(items), MAX_BATCH):
-        append_patiently(
-            log, [_record(workspace, keys.generation, items[start : start + MAX_BATCH])]
-        ).result()
-    told.accepted = len(items)
+            continue
+        kept = RejectItem(b64encode(raw).decode(), code, pointer, detail, event_id(bytes(item.e)))
+        admitted.setdefault(source, []).append((item, kept))
+    for source, pairs in admitted.items():
+        for start in range(0, len(pairs), MAX_BATCH):
+            items, kept_items = zip(*pairs[start : start + MAX_BATCH], strict=True)
+            events_of = _record(workspace, keys.generation, list(items), source)
+            rejects = Raw(
+                workspace=workspace, source=source, received_at=events_of.received_at, items=list(kept_items)
+            )
+            append_patiently(log, [events_of, rejects]).result()
+    told.accepted = sum(len(pairs) for pairs in admitted.values())
     return told
 
 
@@ -146,9 +162,9 @@ def _records(workspace: str, key_generation: int, group: list[Line], told: Inges
     return records
 
 
-def _record(workspace: str, key_generation: int, items: list[Item]) -> Events:
+def _record(workspace: str, key_generation: int, items: list[Item], source: str = SOURCE) -> Events:
     return Events(
-        workspace=workspace, source=SOURCE, received_at=now_us(), key_generation=key_generation, batch=items
+        workspace=workspace, source=source, received_at=now_us(), key_generation=key_generation, batch=items
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from kintsugi.words import counted
 from schemas.log_record import What
 
 if TYPE_CHECKING:
@@ -103,4 +104,4 @@ def add(
                 if not size and not follow:
                     break
                 time.sleep(0 if size else PAUSE_S)
-        print(f"{count:,} changes handed over", file=sys.stderr, flush=True)
+        print(f"{counted(count, 'change')} handed over", file=sys.stderr, flush=True)

@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
-from schemas.admission import MAX_EVENT_BYTES, read
+from schemas.admission import MAX_TEXT_BYTES, read
 from schemas.errors import Problem
 
-MAX_LINE_BYTES = 4 * MAX_EVENT_BYTES
-"""Longer lines cannot become events (escapes and blanks shrink when admitted, by less than this)."""
 _GZIP = b"\x1f\x8b"
 
 
 class Line(NamedTuple):
-    """One line of a source; `data` has no line end, and is cut at MAX_LINE_BYTES where `is_cut`."""
+    """One line of a source; `data` has no line end, and is cut at MAX_TEXT_BYTES where `is_cut`."""
 
     number: int
     data: bytes
@@ -37,12 +35,12 @@ def lines(source: str) -> Iterator[Line]:
     number = 0
     try:
         with _opened(source) as stream:
-            while data := stream.readline(MAX_LINE_BYTES + 1):
+            while data := stream.readline(MAX_TEXT_BYTES + 1):
                 number += 1
-                is_cut = len(data) > MAX_LINE_BYTES and not data.endswith(b"\n")
+                is_cut = len(data) > MAX_TEXT_BYTES and not data.endswith(b"\n")
                 if is_cut:
                     _skip_rest(stream)
-                    data = data[:MAX_LINE_BYTES]
+                    data = data[:MAX_TEXT_BYTES]
                 if number == 1:
                     data = data.removeprefix(b"\xef\xbb\xbf")
                 if data := data.strip():
@@ -54,17 +52,26 @@ def lines(source: str) -> Iterator[Line]:
 
 
 def events(found: Iterator[Line], refuse: Callable[[Line, Problem], None]) -> Iterator[bytes]:
-    """The lines that hold one JSON object, byte for byte; `refuse` gets the others with their problem."""
+    """The lines that hold one JSON object, byte for byte; `refuse` gets the others with their problem.
+
+    An object that holds a key twice is one: the collector keeps it as a reject.
+    """
     for line in found:
-        try:
-            if line.is_cut:
-                raise Problem("event_too_large", f"the line is longer than {MAX_LINE_BYTES} bytes")
-            if not isinstance(read(line.data), dict):
-                raise Problem("not_an_object")
-        except Problem as problem:
+        if problem := _problem(line):
             refuse(line, problem)
         else:
             yield line.data
+
+
+def _problem(line: Line) -> Problem | None:
+    if line.is_cut:
+        return Problem("event_too_large", f"the line is longer than {MAX_TEXT_BYTES} bytes")
+    try:
+        read(line.data)
+    except Problem as problem:
+        if problem.code != "dup_key":
+            return problem
+    return None if line.data.startswith(b"{") else Problem("not_an_object")
 
 
 @contextmanager

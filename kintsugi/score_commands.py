@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kintsugi.words import counted
+
 if TYPE_CHECKING:
     from api.scores import ScoreAnswer
     from kintsugi.settings import Settings
@@ -73,14 +75,16 @@ def _lines(answer: "ScoreAnswer") -> list[str]:
     for line in answer.lines:
         lines.append(f"{line.points:>12g}  {line.rule}")
         lines += [
-            f"{'':14}{part.day}  {part.event_count} events, {part.raw_points:g} points"
+            f"{'':14}{part.day}  {counted(part.event_count, 'event')}, {part.raw_points:g} points"
             + (f", {part.counted_points:g} after caps" if part.counted_points != part.raw_points else "")
             + (f", weight {part.weight:.4f}" if part.weight != 1 else "")
             for part in line.days
         ]
     for robot in answer.robots:
         days = ", ".join(f"{day.day} ({day.event_count})" for day in robot.days)
-        lines.append(f"robots filter {robot.robot}: {robot.event_count} events do not count: {days}")
+        lines.append(
+            f"robots filter {robot.robot}: {counted(robot.event_count, 'event')} without effect: {days}"
+        )
     if answer.next_change:
         points = ", ".join(f"{rule} {value:g}" for rule, value in answer.next_change.points.items())
         lines.append(

@@ -4,6 +4,7 @@ import os
 
 from api import collect
 from api.keys import AccessKeys
+from api.serving import server
 from kintsugi import connections, endpoints
 from kintsugi.ports import asked_listener
 from kintsugi.settings import Settings
@@ -20,8 +21,9 @@ def main() -> None:
             log,
             AccessKeys(settings.home),
             key_generation=lambda workspace: keyring.load(settings.home, workspace).generation,
+            rate=settings.collector_rate,
         )
-        collect.server(app).run(sockets=[listener])
+        server(app).run(sockets=[listener])
 
 
 if __name__ == "__main__":

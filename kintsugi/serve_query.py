@@ -2,10 +2,9 @@
 
 import os
 
-import uvicorn
-
 from api.keys import AccessKeys
 from api.query import create_app
+from api.serving import server
 from kintsugi import connections, endpoints, measures
 from kintsugi.measures import Measured
 from kintsugi.ports import asked_listener
@@ -22,19 +21,10 @@ def main() -> None:
     said = endpoints.require_running(settings)
     store = connections.store(settings, said, _PATIENCE_S, threads=1)
     log = connections.log(settings, said)
-    app = create_app(store, AccessKeys(settings.home), settings.home, log)
+    app = create_app(store, AccessKeys(settings.home), settings.home, log, rate=settings.api_rate)
     app.state.query.metering.registry.register(Measured(lambda: measures.read(settings)))
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=15,
-    )
     with log:
-        uvicorn.Server(config).run(sockets=[listener])
+        server(app, lifespan="on").run(sockets=[listener])
 
 
 if __name__ == "__main__":

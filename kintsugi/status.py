@@ -143,7 +143,7 @@ def _workspaces(settings: Settings, store: Store, warnings: list[str]) -> dict[s
             ("events", "uniqExact(event_id)", "kintsugi_store.events"),
             ("identifiers", "uniqExact(identifier_id)", "kintsugi_store.identifiers"),
             ("profiles", "count()", "kintsugi.profiles"),
-            ("rejects", "uniqExact(reject_id)", "kintsugi_store.rejects"),
+            ("rejects", "count()", "kintsugi.rejects WHERE event_id = ''"),
         )
     }
     for name in workspaces.names(settings):

@@ -127,11 +127,13 @@ class Normalizer:
                 pointer = error.pointer if isinstance(error, Problem) else ""
                 self.reject(out, record, code, pointer, type(error).__name__, bytes(item.e))
 
-    def reject(self, out: Rows, record: Any, code: str, pointer: str, detail: str, raw: bytes) -> None:
-        """Append one reject with its raw bytes, sealed."""
+    def reject(
+        self, out: Rows, record: Any, code: str, pointer: str, detail: str, raw: bytes, event_id: str = ""
+    ) -> None:
+        """Append one reject with its raw bytes, sealed; `event_id` is the event that it became later."""
         row = (
             self.workspace.name, reject_id(self.pepper, self.workspace.name, code, raw), record.source, code,
-            pointer, detail, self.keys.seal(raw), record.received_at,
+            pointer, detail, self.keys.seal(raw), record.received_at, event_id,
         )  # fmt: skip
         out["rejects"].append(row)
 
@@ -332,7 +334,8 @@ class Normalize:
             return out
         normalizer = self._of(record.workspace, 0)
         for item in record.items:
-            normalizer.reject(out, record, item.code, item.pointer, item.detail, base64.b64decode(item.data))
+            raw = base64.b64decode(item.data)
+            normalizer.reject(out, record, item.code, item.pointer, item.detail, raw, item.event)
         return out
 
     def _of(self, workspace: str, generation: int) -> Normalizer:

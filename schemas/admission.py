@@ -25,6 +25,8 @@ MAX_DEPTH = 32
 MAX_KEYS = 1000
 MAX_KEY_BYTES = 256
 MAX_EVENT_BYTES = 256 * 1024
+MAX_TEXT_BYTES = 4 * MAX_EVENT_BYTES
+"""Longer texts are not read: what is admitted is shorter than what was sent (escapes, blanks), by less than this."""
 MAX_IDENTIFIERS = 16
 
 _TRANSPORT = ("sentAt", "writeKey", "receivedAt", "_metadata", "request_ip", "rudderId")
@@ -34,19 +36,23 @@ _TRAIT_IDS = ("phone", "mobile", "email")
 _EXTERNAL = ("externalIds", "externalId")
 _NEEDS = {"track": "event", "alias": "previousId", "group": "groupId"}
 _LONG_KEY = re.compile(rb'"[^"]{257,}":')
+_PERSONAL = re.compile(r"@|\d{5}")
 _EXACT_FLOAT = 2.0**53
 
 
 def read(raw: bytes) -> Any:
     """The JSON value of one event's bytes.
 
-    Raises Problem `bad_text` (lone surrogate), `bad_number` (NaN, infinite), `too_deep`, else `bad_json`.
+    Raises Problem `event_too_large` without reading, `bad_text` (lone surrogate), `bad_number` (NaN, infinite),
+    `too_deep`, `dup_key`, else `bad_json`.
     """
+    if len(raw) > MAX_TEXT_BYTES:
+        raise Problem("event_too_large", f"the text of an event may have {MAX_TEXT_BYTES} bytes")
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         try:
-            value = json.loads(raw)
+            value = json.loads(raw, parse_int=float)  # int() refuses numbers that are too long
         except RecursionError:
             raise Problem("too_deep") from None
         except ValueError:
@@ -54,6 +60,9 @@ def read(raw: bytes) -> Any:
             raise Problem(code, f"reading stopped at character {error.pos}", str(error.pos)) from None
         _inspect(value)
         raise Problem("bad_json", f"reading stopped at character {error.pos}", str(error.pos)) from error
+    if _may_repeat(raw, value):
+        _refuse_repeats(raw)
+    return value
 
 
 def admit(
@@ -75,7 +84,7 @@ def admit(
     sent = event.pop("sentAt", None) or sent_at
     for name in _TRANSPORT:
         event.pop(name, None)
-    event["type"] = _type(event.get("type") or default_type)
+    event["type"] = _type(event, default_type)
     for name in _IDS:
         if name in event:
             _id(event, name, "")
@@ -90,8 +99,66 @@ def admit(
     return Item(msgspec.Raw(data), sent if isinstance(sent, str) else None)
 
 
-def _type(kind: Any) -> str:
+def _may_repeat(raw: bytes, value: Any) -> bool:
+    """Whether an object in `raw` may hold a key twice; False is certain.
+
+    `value` is what was read: of a repeated key it lacks a member, and with it at least one colon of the text. Only
+    an escaped colon, which is none in the text and one in the value, could make up for it. Most texts are what
+    would be written of their value.
+    """
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # too deep to be written
+        return True
+    if written == raw:
+        return False
+    if b"\\" in raw and b"\\u003" in raw and (b"\\u003a" in raw or b"\\u003A" in raw):
+        return True
+    return raw.count(b":") != written.count(b":")
+
+
+class _Members(list[tuple[str, Any]]):
+    """Members of a JSON object as they stand in the text, repeated ones included."""
+
+
+def _refuse_repeats(raw: bytes) -> None:
+    """Raises Problem `dup_key` at the first repeated key, in order of depth; `too_deep` where nobody could say."""
+    try:
+        value = json.loads(raw, object_pairs_hook=_Members, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise Problem("too_deep") from None
+    waiting = [("", value)]
+    while waiting:
+        deeper: list[tuple[str, Any]] = []
+        for pointer, node in waiting:
+            if isinstance(node, _Members):
+                seen = set()
+                for key, child in node:
+                    at = f"{pointer}/{_token(key)}"
+                    if key in seen:
+                        raise Problem("dup_key", pointer=at)
+                    seen.add(key)
+                    if isinstance(child, list):
+                        deeper.append((at, child))
+            elif isinstance(node, list):
+                deeper.extend(
+                    (f"{pointer}/{i}", child) for i, child in enumerate(node) if isinstance(child, list)
+                )
+        waiting = deeper
+
+
+def _token(key: str) -> str:
+    """The key as a part of a JSON pointer; `*` for one that may be an address or a number of someone."""
+    if _PERSONAL.search(key):
+        return "*"
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _type(event: dict[str, Any], default: str | None) -> str:
+    kind = event.get("type") or default
     if kind is None or kind == "":
+        if not isinstance(event.get("batch", []), list):
+            raise Problem("not_a_list", pointer="/batch")
         raise Problem("missing_type", pointer="/type")
     if not isinstance(kind, str):
         raise Problem("wrong_type", "type must be a text", "/type")
@@ -259,7 +326,7 @@ def _inspect(value: Any) -> None:
                 keys += len(node)
                 for key, child in node.items():
                     _check_key(key, pointer)
-                    deeper.append((f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", child))
+                    deeper.append((f"{pointer}/{_token(key)}", child))
             elif isinstance(node, list):
                 deeper.extend((f"{pointer}/{index}", child) for index, child in enumerate(node))
             else:

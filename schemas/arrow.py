@@ -55,8 +55,9 @@ TRAITS = _schema(
 REJECTS = _schema(
     ("workspace", pa.utf8()), ("reject_id", ID), ("source", pa.utf8()), ("code", pa.utf8()),
     ("pointer", pa.utf8()), ("detail", pa.utf8()), ("sealed", pa.utf8()), ("received_at", TIME),
+    ("event_id", pa.utf8()),
 )  # fmt: skip
-"""What could not become an event."""
+"""What could not become an event; with the event that it became later."""
 
 CONTROL_RECORDS = _schema(
     ("workspace", pa.utf8()), ("kind", pa.utf8()), ("at", TIME), ("id", pa.utf8()), ("body", pa.utf8()),

@@ -46,7 +46,7 @@ class Events(Record, tag="events"):
     batch: list[Item]
 
 
-class RejectItem(msgspec.Struct):
+class RejectItem(msgspec.Struct, omit_defaults=True):
     """What could not become an event."""
 
     data: str
@@ -54,6 +54,8 @@ class RejectItem(msgspec.Struct):
     code: str
     pointer: str = ""
     detail: str = ""
+    event: str = ""
+    """Id of the event that it became when it was tried again."""
 
 
 class Raw(Record, tag="raw"):

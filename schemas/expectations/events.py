@@ -17,12 +17,12 @@ WITH
         WHERE workspace = $workspace AND day > last_day - 28 GROUP BY day ORDER BY day)) AS days,
     arrayReduce('median', days.2) AS usual,
     arrayFilter((d, n) -> n * 10 >= usual, days.1, days.2) AS busy,
-    (SELECT uniqExact(reject_id) FROM kintsugi_store.rejects WHERE workspace = $workspace) AS rejects,
+    (SELECT count() FROM kintsugi.rejects WHERE workspace = $workspace AND event_id = '') AS rejects,
     (SELECT count() FROM kintsugi.conflicts WHERE workspace = $workspace) AS conflicts,
     (SELECT count() FROM kintsugi.events_without_subject WHERE workspace = $workspace AND is_robot = 0) AS nobodys
 SELECT
     count() AS event_count,
-    dateDiff('minute', max(received_at), $now) / 60 AS hours_since_last,
+    if(event_count = 0, NULL, dateDiff('minute', max(received_at), $now) / 60) AS hours_since_last,
     if(usual < 10, 0, toInt32(arrayMax(busy)) - toInt32(arrayMin(busy)) + 1 - length(busy)) AS silent_days,
     conflicts / greatest(count(), 1) AS share_of_reused_message_ids,
     countIf(empty(identifiers)) / greatest(count(), 1) AS share_without_identifiers,

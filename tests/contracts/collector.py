@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from api.collect import create_app, server
+from api.collect import create_app
 from api.keys import AccessKeys
+from api.serving import server
 from schemas.events import Event
 from schemas.log_record import AnyRecord, Events, Raw, decode, encode
 
@@ -124,10 +125,10 @@ def zipped(body: Any) -> bytes:
 
 
 @contextmanager
-def running(home: Path, log: FileLog, **options: Any) -> Iterator[int]:
-    """The port of a collector that serves in a thread."""
+def running(home: Path, log: FileLog, limits: dict[str, Any] | None = None, **options: Any) -> Iterator[int]:
+    """The port of a collector that serves in a thread; `limits` are those of connections."""
     settings = {"now": lambda: NOW, "key_generation": lambda workspace: 7, **options}
-    web = server(create_app(log, AccessKeys(home), **settings))
+    web = server(create_app(log, AccessKeys(home), **settings), **(limits or {}))
     thread = threading.Thread(target=web.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 10

@@ -1,5 +1,7 @@
 """The collector's contract, as measured from the official SDKs, over real sockets."""
 
+import base64
+import contextlib
 import gzip
 import json
 import socket
@@ -12,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from api import collect
+from api.intake import Taken, admit_all, take_apart
 from api.keys import create_key, revoke_key
 from schemas.errors import ERRORS, Problem
 from schemas.log_record import MAX_BATCH, Events, Raw
@@ -377,6 +381,7 @@ def test_a_bad_event_costs_nothing_but_itself(collector: Collector) -> None:
         (b'{"type":"track","event":"E","userId":"u","x":' + b"[" * 200 + b"]" * 200 + b"}", "too_deep"),
         (b'{"type":"track","event":"E","userId":"u","x":"' + b"x" * 300_000 + b'"}', "event_too_large"),
         (b'{"type":"track","event":"E"}', "missing_identity"),
+        (b'{"type":"track","event":"E","userId":"u","\\u0075serId":"v"}', "dup_key"),
     ],
 )
 def test_each_fault_of_an_event_is_one_reject_among_others(
@@ -395,7 +400,8 @@ def test_each_fault_of_an_event_is_one_reject_among_others(
     ("body", "code"),
     [
         (b"[]", "not_an_object"), (b"7", "not_an_object"), (b"null", "not_an_object"),
-        (b"{}", "missing_type"), (b'{"batch": 5}', "missing_type"), (b'{"batch": null}', "missing_type"),
+        (b"{}", "missing_type"), (b'{"batch": 5}', "not_a_list"), (b'{"batch": null}', "not_a_list"),
+        (b'{"batch": {}}', "not_a_list"), (b'{"batch": NaN, "a": [1]}', "bad_number"),
         (b"[" * 200_000 + b"]" * 200_000, "too_deep"),
         (b'{"type":"track","event":"E","userId":"u","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "too_deep"),
     ],
@@ -405,6 +411,79 @@ def test_readable_nonsense_is_a_reject_not_an_error(collector: Collector, body: 
     assert reply.status == 200
     assert [r["code"] for r in reply.json["rejected"]] == [code]
     assert [(reject[0], reject[2]) for reject in collector.new_rejects()] == [(code, body)]
+
+
+REPEATED = b'{ "type":"track","event":"E","userId":"u", "properties":{"a":1,"a":2}}'
+NAN = b'{"type":"track", "event":"E","userId":"u","properties":{"a": NaN}}'
+LONG = b'{"type":"track", "event":"E","userId":"u","properties":{"a":' + b"1" * 5000 + b',"b":NaN}}'
+
+
+def test_beside_a_value_that_only_python_reads_every_event_is_still_judged_by_its_own_bytes(
+    collector: Collector,
+) -> None:
+    good = '{"type":"track", "event":"城市 😀",\n"userId":"u"}'.encode()
+    body = (
+        b' {"context" : {"locale":"zh"},\n"batch": [ '
+        + b" , ".join([good, REPEATED, NAN, LONG, good])
+        + b" ] }\n"
+    )
+    reply = collector.post("/v1/batch", body)
+    assert [(r["index"], r["code"], r["pointer"]) for r in reply.json["rejected"]] == [
+        (1, "dup_key", "/properties/a"),
+        (2, "bad_number", "/properties/a"),
+        (3, "bad_number", "/properties/a"),
+    ]
+    events, raw = collector.new()
+    assert [json.loads(bytes(item.e))["context"] for item in events.batch] == [{"locale": "zh"}] * 2
+    assert [base64.b64decode(item.data) for item in raw.items] == [REPEATED, NAN, LONG]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        (b'{"batch":[EVENT],"batch":[7]}', "dup_key", "/batch"),
+        (b'{"batch":[EVENT], "\\u0062atch" :[]}', "dup_key", "/batch"),
+        (b'{"batch":[EVENT],"batch":{"a":5}}', "dup_key", "/batch"),
+        (b'{"batch":{},"batch":[EVENT]}', "dup_key", "/batch"),
+        (b'{"x:":":","batch":[EVENT],"context":{},"context":{"locale":"zh"}}', "dup_key", "/context"),
+        (
+            b'{"batch":[EVENT],"context":{"traits":{"email":"a","email":"b"}}}',
+            "dup_key",
+            "/context/traits/email",
+        ),
+        (b'{"batch":[EVENT],"x":NaN,"batch":[EVENT]}', "bad_number", "/x"),
+    ],
+)
+def test_a_body_that_says_a_thing_twice_beside_its_events_is_one_reject(
+    collector: Collector, body: bytes, code: str, pointer: str
+) -> None:
+    sent = body.replace(b"EVENT", json.dumps(TRACK).encode())
+    reply = collector.post("/v1/batch", sent)
+    assert (reply.status, reply.json["accepted"]) == (200, 0)
+    assert [(r["code"], r["pointer"]) for r in reply.json["rejected"]] == [(code, pointer)]
+    assert collector.new_rejects() == [(code, pointer, sent)]
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"NaN", b'"\\ud800"', b"[" * 2000 + b"]" * 2000, b"{}"])
+@pytest.mark.parametrize(
+    "beside", [b'{"batch":[{"type":"page","userId":"u"}],"%s":%s}', b'{"type":"page","%s":%s}']
+)
+@pytest.mark.parametrize("name", [b"writeKey", b"sentAt", b"context"])
+def test_nonsense_beside_the_events_is_never_our_failure(
+    collector: Collector, beside: bytes, name: bytes, value: bytes
+) -> None:
+    reply = collector.post("/v1/batch", beside % (name, value))
+    assert (reply.status, reply.json["success"]) == (200, True)
+    assert reply.json["accepted"] + len(reply.json["rejected"]) == 1
+    collector.log.records()
+
+
+def test_keys_with_colons_beside_the_events_are_fine(collector: Collector) -> None:
+    good = json.dumps(TRACK).encode()
+    body = b'{"a:b":":","c\\u003a":{"batch:":":"},"x":["\\"batch\\":[]"],"batch":[%s,%s]}' % (good, REPEATED)
+    reply = collector.post("/v1/batch", body)
+    assert (reply.json["accepted"], [r["index"] for r in reply.json["rejected"]]) == (1, [1])
+    assert collector.new_rejects() == [("dup_key", "/properties/a", REPEATED)]
 
 
 def test_an_empty_batch_is_fine(collector: Collector) -> None:
@@ -429,6 +508,43 @@ def test_a_long_batch_is_taken_up_to_2500_events_in_records_the_job_can_hold(col
     assert sum(sizes) == 2500
     assert max(sizes) <= MAX_BATCH
     assert collector.log.appends[-1] == len(records)
+
+
+def test_a_batch_of_very_many_is_refused_whole_and_kept(collector: Collector) -> None:
+    body = b'{"batch":[' + b",".join([b"[]"] * 10_001) + b"]}"
+    assert_refused(collector.post("/v1/batch", body), "body_too_large")
+    assert [(code, raw) for code, _, raw in collector.new_rejects()] == [("body_too_large", body)]
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (
+            lambda: b'{"a":1,' + b"".join(b'"%x":1,' % i for i in range(1_000_000)) + b'"a":1}',
+            "event_too_large",
+        ),
+        (lambda: b'{"batch":[' + b"[]," * 6_000_000 + b"7]}", "body_too_large"),
+        (lambda: b'{"batch":[' + b'{"a":NaN},' * 1_500_000 + b"7]}", "event_too_large"),
+        (
+            lambda: b'{"a":1,"a":1,"batch":[' + b'{"a":"%s"},' % (b"x" * 10_000) * 1_500 + b"7]}",
+            "event_too_large",
+        ),
+        (lambda: b'{"batch":[NaN' + b",[]" * 600_000 + b"]}", "body_too_large"),
+        (lambda: b'{"batch":[NaN]' + b',"":7' * 400_000 + b"}", "body_too_large"),
+    ],
+    ids=["keys", "items", "NaN", "repeated", "items beside NaN", "keys beside NaN"],
+)
+def test_the_greatest_body_of_any_form_holds_up_others_for_less_than_a_second(make: Any, code: str) -> None:
+    body, taken = make(), Taken()
+    longest, last = 0.0, time.process_time()
+    try:
+        for _ in admit_all(take_apart(body), None, NOW, taken):
+            now = time.process_time()
+            longest, last = max(longest, now - last), now
+        assert {each["code"] for each in taken.report} == {code}
+    except Problem as problem:
+        assert problem.code == code  # noqa: PT017 - either is fine
+    assert max(longest, time.process_time() - last) < 1.0
 
 
 def test_a_broken_batch_context_does_not_cost_the_events(collector: Collector) -> None:
@@ -572,6 +688,127 @@ def test_a_body_that_never_comes_holds_nobody(collector: Collector) -> None:
     assert collector.post("/v1/t", TRACK).status == 200
 
 
+# --- who asks too much
+
+
+def test_a_key_that_sends_too_often_is_told_when_to_send_again_and_others_are_served(
+    collector: Collector,
+) -> None:
+    other = create_key(collector.home, "demo", "ingest")
+    with running(collector.home, collector.log, rate=2) as port:
+        eager = Collector(port, collector.log, collector.home, collector.write_key)
+        replies = [eager.post("/v1/t", TRACK) for _ in range(30)]
+        assert [reply.status for reply in replies[:20]] == [200] * 20
+        assert_refused(replies[-1], "too_many_requests")
+        assert replies[-1].headers["retry-after"] == "1"
+        assert_refused(
+            eager.post("/v1/t", {**TRACK, "writeKey": eager.write_key}, key=""), "too_many_requests"
+        )
+        assert eager.post("/v1/t", TRACK, key=other).status == 200
+        time.sleep(0.6)
+        assert eager.post("/v1/t", TRACK).status == 200
+
+
+def test_large_bodies_count_for_more(collector: Collector) -> None:
+    batch = {"batch": [{**TRACK, "properties": {"x": "x" * 200_000}}] * 7}
+    with running(collector.home, collector.log, rate=2) as port:
+        eager = Collector(port, collector.log, collector.home, collector.write_key)
+        assert eager.post("/v1/b", batch).json["accepted"] == 7
+        assert_refused(eager.post("/v1/t", TRACK), "too_many_requests")
+
+
+def test_an_address_without_a_live_key_is_refused_after_a_while_and_a_live_key_from_it_is_not(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "STRANGER_RATE", 1)
+    with running(collector.home, collector.log) as port:
+        other = Collector(port, collector.log, collector.home, collector.write_key)
+        statuses = [other.post("/v1/t", TRACK, key="kw_none").status for _ in range(30)]
+        assert statuses[:10] == [401] * 10
+        assert 429 in statuses
+        assert other.post("/v1/t", TRACK).status == 200
+        assert other.post("/v1/t", {**TRACK, "writeKey": other.write_key}, key="").status == 200
+
+
+def test_connections_that_ask_nothing_are_closed_and_never_keep_a_caller_out(collector: Collector) -> None:
+    with running(collector.home, collector.log, {"most": 20, "head_timeout": 1.0}) as port:
+        other = Collector(port, collector.log, collector.home, collector.write_key)
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
+        for each in silent[::2]:
+            with contextlib.suppress(OSError):
+                each.sendall(b"POST /v1/t HT")
+        assert other.post("/v1/t", TRACK).status == 200
+        time.sleep(0.5)
+        with contextlib.suppress(OSError):
+            silent[-2].sendall(b"TP/1.1\r\nX: ")  # more of the head does not give it more time
+        started = time.monotonic()
+        assert [closed(each) for each in silent] == [True] * 60
+        assert time.monotonic() - started < 5
+
+
+def closed(connection: socket.socket) -> bool:
+    """Whether the other side closes the connection without a word."""
+    with connection:
+        try:
+            return connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def test_a_head_without_end_is_cut_and_a_large_one_is_not(collector: Collector) -> None:
+    def line(number: int) -> bytes:
+        return b"X-%d: %s\r\n" % (number, b"y" * 1000)
+
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as fine:
+        fine.sendall(b"GET /health HTTP/1.1\r\n" + b"".join(map(line, range(60))) + b"\r\n")
+        assert fine.recv(65536).startswith(b"HTTP/1.1 200")
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as flood:
+        flood.sendall(b"GET /health HTTP/1.1\r\n")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            flood.sendall(b"".join(map(line, range(20_000))))
+
+
+def test_a_client_that_is_still_sending_reads_its_refusal(collector: Collector) -> None:
+    head = b"POST /v1/t?writeKey=kw_none HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as busy:
+        busy.sendall(head)
+        for _ in range(5):
+            time.sleep(0.05)
+            busy.sendall(b" " * 100_000)
+        assert busy.recv(65536).startswith(b"HTTP/1.1 401")
+
+
+def test_unfinished_bodies_hold_no_more_memory_than_there_is_room_for(
+    collector: Collector,
+) -> None:
+    head = b"POST /v1/t HTTP/1.1\r\nHost: x\r\nContent-Length: 4000000\r\n\r\n"
+    with running(collector.home, collector.log, room=5_000_000) as port, contextlib.ExitStack() as held:
+        other = Collector(port, collector.log, collector.home, collector.write_key)
+        slow = [
+            held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(4)
+        ]
+        for each in slow:
+            each.sendall(head + b" " * 3_000_000)
+            assert other.post("/v1/t", TRACK).status == 200
+        assert [each.recv(65536)[9:12] for each in slow[:3]] == [b"429"] * 3
+        slow[3].sendall(b" " * 1_000_000)
+        assert slow[3].recv(65536)[9:12] == b"400"
+
+
+def test_a_kept_connection_lives_on_between_its_requests(collector: Collector) -> None:
+    with running(collector.home, collector.log, {"head_timeout": 0.3}) as port:
+        head = b"POST /v1/t?writeKey=%s HTTP/1.1\r\nHost: x\r\n" % collector.write_key.encode()
+        body = json.dumps(TRACK).encode()
+        request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as kept:
+            for pause in (0.0, 0.5):
+                time.sleep(pause)
+                kept.sendall(request[:-5])
+                time.sleep(pause)  # a slow body is not a slow head
+                kept.sendall(request[-5:])
+                assert kept.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 # --- what operators see
 
 
@@ -592,6 +829,16 @@ def test_metrics_count_events_rejects_bytes_and_latency(collector: Collector) ->
     collector.post("/v1/batch", b"{")
     assert [value(name) for name in names] == [b + d for b, d in zip(before, [1, 1, 1, 2], strict=True)]
     assert value("kintsugi_collector_received_bytes_total") > received
+
+
+def test_strangers_write_nothing_into_the_log(
+    collector: Collector, capfd: pytest.CaptureFixture[str]
+) -> None:
+    collector.post("/v1/t", TRACK, key="kw_none")
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=10) as stranger:
+        stranger.sendall(b"no request at all\r\n\r\n")
+        assert stranger.recv(65536).startswith(b"HTTP/1.1 400")
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_logs_hold_no_keys_and_no_personal_data(

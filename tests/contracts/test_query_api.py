@@ -15,13 +15,14 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api import metering
 from api.keys import AccessKeys, create_key
 from api.query import create_app
+from api.serving import server
 from store.client import Store, StoreSettings
 from tests.contracts.golden import ANNA, BLOCKED, BOB, GENERATION, SHOP, UNSCORED, Golden, Raw
 
@@ -55,17 +56,17 @@ def app(store: Store, home: Path) -> FastAPI:
 @contextmanager
 def serving(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of `app`, served over a socket as in production."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run)
+    web = server(app, lifespan="on")
+    thread = threading.Thread(target=web.run)
     thread.start()
     try:
-        while not server.started:
+        while not web.started:
             time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
+        port = web.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
             yield client
     finally:
-        server.should_exit = True
+        web.should_exit = True
         thread.join()
 
 
@@ -82,6 +83,69 @@ def headers(golden: Golden, home: Path, scope: str = "read") -> dict[str, str]:
 @pytest.fixture(scope="module")
 def reader(golden: Golden, home: Path) -> dict[str, str]:
     return headers(golden, home)
+
+
+def test_a_key_that_asks_too_often_is_told_when_to_come_again_and_others_are_served(
+    store: Store, home: Path, golden: Golden
+) -> None:
+    eager, calm = headers(golden, home), headers(golden, home)
+    path = f"/v1/profiles/{golden.anna[0]}"
+    with serving(create_app(store, AccessKeys(home), home, rate=2)) as client:
+        answers = [client.get(path, headers=eager) for _ in range(40)]
+        refused = answers[-1]
+        assert [each.status_code for each in answers[:20]] == [200] * 20
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+        assert refused.headers["retry-after"] == "1"
+        assert client.get(path, headers=calm).status_code == 200
+        time.sleep(1)
+        assert client.get(path, headers=eager).status_code == 200
+        assert client.get("/health").status_code == 200
+
+
+def test_an_address_without_a_live_key_is_refused_after_a_while_and_a_live_key_from_it_is_not(
+    store: Store, home: Path, reader: dict[str, str], golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metering, "STRANGER_RATE", 1)
+    with serving(create_app(store, AccessKeys(home), home)) as client:
+        made_up = {"Authorization": "Bearer kr_none"}
+        answers = [client.post(LOOKUP, content=b"x", headers=made_up) for _ in range(10)]
+        answers += [client.get("/v1/changes") for _ in range(30)]
+        assert [each.status_code for each in answers[:10]] == [401] * 10
+        assert "too_many_requests" in {each.json()["code"] for each in answers[10:]}
+        assert client.get(f"/v1/profiles/{golden.anna[0]}", headers=reader).status_code == 200
+
+
+def test_a_key_in_a_url_is_refused_and_told_by_its_public_name(
+    client: httpx.Client,
+    reader: dict[str, str],
+    home: Path,
+    golden: Golden,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    key = create_key(home, golden.workspace, "read")
+    for path in (f"/v1/changes?key={key}", f"/v1/profiles/{key}", "/v1/changes?key=%6b" + key[1:]):
+        answer = client.get(path, headers=reader)
+        assert (answer.status_code, answer.json()["code"]) == (400, "key_in_url")
+        assert key not in answer.text
+    said = "".join(capfd.readouterr())
+    access = AccessKeys(home).find(key)
+    assert access is not None
+    assert said.count(access.id) == 3
+    assert key[4:] not in said
+    assert client.get("/v1/changes?key=kr_" + "0" * 49, headers=reader).status_code == 200
+
+
+def test_a_body_that_repeats_a_key_is_refused(client: httpx.Client, reader: dict[str, str]) -> None:
+    asked = {**reader, "Content-Type": "application/json"}
+    one = b'{"namespace":"user_id","value":"a"}'
+    for body, pointer in (
+        (b'{"identifiers":[%s],"identifiers":[]}' % one, "/identifiers"),
+        (b'{"identifiers":[{"value":"b",%s]}' % one[1:], "/identifiers/0/value"),
+    ):
+        answer = client.post(LOOKUP, content=body, headers=asked)
+        assert (answer.status_code, answer.json()["code"]) == (422, "dup_key")
+        assert answer.json()["pointer"] == pointer
+    assert client.post(LOOKUP, content=b'{"identifiers":[%s]}' % one, headers=asked).status_code == 200
 
 
 def query(*raws: Raw) -> dict[str, Any]:
@@ -312,7 +376,10 @@ def test_a_body_that_does_not_arrive_is_given_up(
     with serving(create_app(store, AccessKeys(home), home, body_timeout=0.5)) as client:
         address = (client.base_url.host, client.base_url.port)
         with socket.create_connection(address, timeout=10) as slow:
-            head = f"POST {LOOKUP} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{"
+            key = reader["Authorization"]
+            head = (
+                f"POST {LOOKUP} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Length: 100\r\n\r\n{{"
+            )
             slow.sendall(head.encode())
             assert client.get(f"/v1/profiles/{golden.bob}", headers=reader).status_code == 200
             answer = slow.recv(65536)

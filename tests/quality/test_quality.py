@@ -97,7 +97,8 @@ def test_what_could_not_be_asked_is_broken_and_says_why(store: Store) -> None:
     found = {result.expectation: result for result in asked(store, "nobody", only="events")}
     assert not found["event_count"].is_met
     unknown = found["hours_since_last"]
-    assert not unknown.is_met or unknown.observed is not None
+    assert (unknown.is_met, unknown.observed) == (False, None)
+    assert "nothing to look at" in unknown.error
 
 
 def test_results_are_rows_and_keeping_them_twice_changes_nothing(store: Store, sound: list[Result]) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kintsugi.ndjson import MAX_LINE_BYTES, Line, events, lines
+from kintsugi.ndjson import Line, events, lines
+from schemas.admission import MAX_TEXT_BYTES
 from schemas.errors import Problem
 
 
@@ -54,12 +55,17 @@ def test_a_bad_line_is_refused_with_its_number_and_the_others_stay(tmp_path: Pat
 
 
 def test_a_line_without_end_is_refused_without_being_held(tmp_path: Path) -> None:
-    long = b'{"a":"' + b"x" * MAX_LINE_BYTES + b'"}'
+    long = b'{"a":"' + b"x" * MAX_TEXT_BYTES + b'"}'
     source = written(tmp_path / "f", b"{}\n" + long + b"\n{}\n" + long)
     found = list(lines(source))
     assert [(line.number, line.is_cut) for line in found] == [(1, False), (2, True), (3, False), (4, True)]
-    assert len(found[1].data) == MAX_LINE_BYTES
+    assert len(found[1].data) == MAX_TEXT_BYTES
     assert refusals(source) == ([b"{}", b"{}"], [(2, "event_too_large"), (4, "event_too_large")])
+
+
+def test_an_object_that_holds_a_key_twice_is_handed_on_for_the_collector_keeps_it(tmp_path: Path) -> None:
+    source = written(tmp_path / "twice", b'{"a":1,"a":2}\n{"a":NaN}\n[{"a":1,"a":2}]\n')
+    assert refusals(source) == ([b'{"a":1,"a":2}'], [(2, "bad_number"), (3, "not_an_object")])
 
 
 @pytest.mark.parametrize("cut", [5, 30, -1])

@@ -277,3 +277,102 @@ def test_no_detail_repeats_what_the_client_sent() -> None:
         with pytest.raises(Problem) as caught:
             admit({**TRACK, **change})
         assert "SECRET" not in str(caught.value)
+
+
+plain_text = st.text(max_size=5) | st.sampled_from(
+    ["a", "a:b", '":', "\\", '\\":', '"', "\\u003a", "键", "/", "~"]
+)
+scalars = st.sampled_from(["0", "1.50", "true", "null", "-1e3", "12345678901234567890"])
+blanks = st.sampled_from(["", "", " ", "\n\t"])
+
+
+@st.composite
+def spelled(draw: st.DrawFn, text: str) -> str:
+    """One spelling of a JSON text: every character as it is, or escaped in one of the ways there are."""
+    written = json.dumps(text, ensure_ascii=draw(st.booleans()))[1:-1]
+    if text.isascii() and draw(st.integers(0, 3)) == 0:
+        escape = "\\u%04x" if draw(st.booleans()) else "\\u%04X"
+        written = "".join(escape % ord(c) for c in text)
+    return f'"{written}"'
+
+
+@st.composite
+def json_texts(draw: st.DrawFn, depth: int = 3) -> str:
+    """A JSON text in any spelling and spacing, with keys that stand twice more often than not."""
+    kind = draw(st.sampled_from(["scalar", "text", "list", "object", "object"])) if depth else "scalar"
+    if kind == "scalar":
+        return draw(scalars)
+    if kind == "text":
+        return draw(spelled(draw(plain_text)))
+    items = [draw(json_texts(depth - 1)) for _ in range(draw(st.integers(0, 3)))]
+    if kind == "object":
+        names = [draw(plain_text) for _ in items]
+        if len(names) > 1 and draw(st.integers(0, 5)) == 0:
+            names[-1] = names[0]
+        items = [
+            f"{draw(spelled(name))}{draw(blanks)}:{draw(blanks)}{item}"
+            for name, item in zip(names, items, strict=True)
+        ]
+    inside = f"{draw(blanks)},{draw(blanks)}".join(items)
+    return f"{{{draw(blanks)}{inside}}}" if kind == "object" else f"[{inside}{draw(blanks)}]"
+
+
+def repeats(text: str) -> bool:
+    """The oracle: whether Python's parser is ever handed two members of one name."""
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({key for key, _ in pairs}) < len(pairs)
+
+    json.loads(text, object_pairs_hook=look)
+    return found
+
+
+@settings(max_examples=800, deadline=None)
+@given(json_texts())
+def test_a_key_that_stands_twice_is_found_wherever_and_however_it_is_written(text: str) -> None:
+    if repeats(text):
+        with pytest.raises(Problem) as caught:
+            read(text.encode())
+        assert caught.value.code == "dup_key"
+    else:
+        assert read(text.encode()) == orjson.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "pointer"),
+    [
+        (b'{"a":1,"a":1}', "/a"),
+        (b'{"a":1,"\\u0061":2}', "/a"),
+        (b'{"a:b":1,"a\\u003ab":2,"c":"\\u003A\\u003a"}', "/a:b"),
+        (b'{"x":"\\u003a","a":1,"a":2}', "/a"),
+        (b'{"a":{"b":[1,{"c/d":1,"c~":{},"c~":2}]}}', "/a/b/1/c~0"),
+        (b'{"a":{"b":1,"b":2},"c":1,"c":2}', "/c"),
+        (b'[{"a":{"x":1}},{"a":1,"a":{"x":1}}]', "/1/a"),
+        (b'{"":1,"":2}', "/"),
+        (b'{"a":' * 300 + b'{"b":1,"b":2}' + b"}" * 300, "/a" * 300 + "/b"),
+    ],
+)
+def test_a_repeated_key_has_a_pointer(raw: bytes, pointer: str) -> None:
+    with pytest.raises(Problem) as caught:
+        read(raw)
+    assert (caught.value.code, caught.value.pointer) == ("dup_key", pointer)
+
+
+@pytest.mark.parametrize("key", ["anna@example.com", "13800138000", "+86 138 00138000", "tel:010-88888888"])
+@pytest.mark.parametrize("value", [b"NaN", b'"\\ud800"', b"1,%s:2"])
+def test_a_pointer_does_not_name_a_key_that_is_a_value_of_someone(key: str, value: bytes) -> None:
+    name = json.dumps(key).encode()
+    raw = b'{"type":"page","userId":"u","properties":{"by":{%s:%s}}}' % (name, value.replace(b"%s", name))
+    with pytest.raises(Problem) as caught:
+        admit(read(raw))
+    assert caught.value.pointer == "/properties/by/*"
+    assert key not in str(caught.value)
+
+
+def test_one_key_in_several_objects_is_no_repetition() -> None:
+    raw = (
+        b'{"a":{"a":[{"a":"a:a","b":"\\"a\\":"},{"a":"\\u003a"}]},"b":"{\\"b\\":1,\\"b\\":2}","\\\\u003a":1}'
+    )
+    assert read(raw) == json.loads(raw)
