@@ -45,7 +45,7 @@ SETTINGS = (
     Setting("KINTSUGI_API_PORT", "8401", "Port of the query API, or the next free one."),
     Setting("KINTSUGI_COLLECTOR_RATE", "2000", "Requests per second that a write key may send for long (ten seconds' "
             "worth at once); 64 KiB of body count as one more."),
-    Setting("KINTSUGI_API_RATE", "500", "Requests per second that a read key may send for long (ten seconds' worth at "
+    Setting("KINTSUGI_API_RATE", "2000", "Requests per second that a read key may send for long (ten seconds' worth at "
             "once)."),
     Setting("KINTSUGI_STORE_PORT", "8402", "Port of the embedded store, or the next free one."),
     Setting("KINTSUGI_FLINK_PORT", "8403", "Port of Flink's REST interface and pages, or the next free one."),

@@ -534,7 +534,9 @@ def test_a_batch_of_very_many_is_refused_whole_and_kept(collector: Collector) ->
     ],
     ids=["keys", "items", "NaN", "repeated", "items beside NaN", "keys beside NaN"],
 )
-def test_the_greatest_body_of_any_form_holds_up_others_for_less_than_a_second(make: Any, code: str) -> None:
+def test_the_greatest_body_of_any_form_holds_up_others_no_longer_than_one_reading_of_it(
+    make: Any, code: str, reading: float
+) -> None:
     body, taken = make(), Taken()
     longest, last = 0.0, time.process_time()
     try:
@@ -544,7 +546,16 @@ def test_the_greatest_body_of_any_form_holds_up_others_for_less_than_a_second(ma
         assert {each["code"] for each in taken.report} == {code}
     except Problem as problem:
         assert problem.code == code  # noqa: PT017 - either is fine
-    assert max(longest, time.process_time() - last) < 1.0
+    assert max(longest, time.process_time() - last) < 2 * reading
+
+
+@pytest.fixture(scope="module")
+def reading() -> float:
+    """CPU seconds in which Python's parser reads a body of the greatest size, of many small things."""
+    body = b"[" + b"[]," * 6_000_000 + b"7]"
+    begun = time.process_time()
+    assert len(json.loads(body)) == 6_000_001
+    return time.process_time() - begun
 
 
 def test_a_broken_batch_context_does_not_cost_the_events(collector: Collector) -> None:
@@ -619,7 +630,7 @@ def test_a_bomb_is_refused_while_it_is_unpacked(collector: Collector) -> None:
             collector.post("/v1/batch", gzip.compress(b" " * size, 1), Content_Encoding="gzip"),
             "body_too_large",
         )
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
     noisy = json.dumps({"batch": [{**TRACK, "messageId": str(i)} for i in range(2000)]}).encode()
     assert collector.post("/v1/batch", gzip.compress(noisy), Content_Encoding="gzip").status == 200
 
@@ -733,7 +744,7 @@ def test_an_address_without_a_live_key_is_refused_after_a_while_and_a_live_key_f
 def test_connections_that_ask_nothing_are_closed_and_never_keep_a_caller_out(collector: Collector) -> None:
     with running(collector.home, collector.log, {"most": 20, "head_timeout": 1.0}) as port:
         other = Collector(port, collector.log, collector.home, collector.write_key)
-        silent = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(60)]
         for each in silent[::2]:
             with contextlib.suppress(OSError):
                 each.sendall(b"POST /v1/t HT")
@@ -743,7 +754,7 @@ def test_connections_that_ask_nothing_are_closed_and_never_keep_a_caller_out(col
             silent[-2].sendall(b"TP/1.1\r\nX: ")  # more of the head does not give it more time
         started = time.monotonic()
         assert [closed(each) for each in silent] == [True] * 60
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
 
 def closed(connection: socket.socket) -> bool:
