@@ -198,7 +198,9 @@ class Batch:
         couple.override = (override.verb, override.at, override.id, override.expires_on)
         if override.expires_on is not None and override.expires_on > self._date:
             self.set.wait("due", override.expires_on, (a, b, "override"))
-        if couple.is_usable and self.set.verb(couple) != before:
+        verb = self.set.verb(couple)
+        # a force-link that is said again comes earlier among those that are contracted
+        if couple.is_usable and (verb != before or verb == "force"):
             self._changed_at_will(couple, "override")
 
     def _changed_at_will(self, couple: Couple, cause: Cause) -> None:

@@ -85,7 +85,7 @@ def make_override(random: Random, kinds: Collection[str], id_: str) -> Override:
     a, b = random.sample(sorted(kinds), 2)
     verb: Verb = random.choice(("force", "force", "never", "never", "none"))
     expires_on = random.choice((None, random.randint(1, DAYS + 4)))
-    return Override(a, b, verb, random.randint(0, 3), id_, expires_on)
+    return Override(a, b, verb, random.randint(0, 9), id_, expires_on)
 
 
 def make_event(random: Random, kinds: Collection[str], days: range) -> tuple[int, tuple[str, ...]]:
@@ -94,7 +94,7 @@ def make_event(random: Random, kinds: Collection[str], days: range) -> tuple[int
 
 
 def make_world(random: Random, events: int) -> World:
-    """A world with so many events, and up to four overrides."""
+    """A world with so many events, and few overrides or many of few identifiers."""
     document = make_document(random)
     kinds: dict[str, str] = {}
     for n in range(random.randint(4, 12)):
@@ -102,7 +102,10 @@ def make_world(random: Random, events: int) -> World:
         kinds[identify(namespace, str(n))] = namespace + ("|zeros" if random.random() < 0.04 else "")
     world = World(kinds, document, parse_rules(yaml.safe_dump(document), identify))
     world.events = [make_event(random, kinds, range(DAYS + 3)) for _ in range(events)]
-    world.overrides = [make_override(random, kinds, f"o{n}") for n in range(random.randint(0, 4))]
+    disputed = random.sample(sorted(kinds), random.randint(3, len(kinds)))
+    world.overrides = [
+        make_override(random, disputed, f"o{n}") for n in range(random.choice((0, 1, 2, 4, 16)))
+    ]
     return world
 
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from identity.clusters import Assignment, Refusal, clusters
-from identity.evidence import Override
+from identity.evidence import Override, Sighting
 from identity.incremental import Changes, IdentityRow, MemoryState, Resolver
-from tests.identity_worlds import DAYS, World, worlds
+from tests.identity_worlds import DAYS, World, make_override, make_world, worlds
 
 
 class Published:
@@ -96,3 +96,16 @@ def test_every_order_batching_and_passing_of_days_equals_the_pure_function(
     world: World, random: Random, last: int
 ) -> None:
     run(world, random, last)
+
+
+@given(st.randoms(use_true_random=True))
+@settings(max_examples=100, deadline=None)
+def test_of_all_that_stewards_say_of_a_few_identifiers_the_newest_words_hold(random: Random) -> None:
+    """`check` compares with the pure function after every word."""
+    world = make_world(random, 6)
+    resolver = Resolver(MemoryState(), world.rules, DAYS, check=True)
+    resolver.add([Sighting(i, kind, 0) for i, kind in world.kinds.items()])
+    resolver.add(world.all_sightings, world.all_links)
+    disputed = random.sample(sorted(world.kinds), 4)
+    for n in range(15):
+        resolver.add(overrides=[make_override(random, disputed, f"o{n}")])

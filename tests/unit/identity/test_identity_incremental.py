@@ -209,3 +209,13 @@ def test_of_several_never_links_the_smallest_pair_is_named() -> None:
     meet(resolver, "a1", "u1")
     resolver.add(overrides=[Override(i, "a2", "never", 1, i) for i in ("a1", "u1")])
     assert meet(resolver, "a2", "u1").refused == {("a2", "u1"): Refusal("never_link", "a1 a2")}
+
+
+def test_a_force_link_said_again_comes_before_those_said_meanwhile() -> None:
+    resolver = Resolver(MemoryState(), TWO_LIMITS, 0, check=True)
+    meet(resolver, "a1", "a2", "a3")
+    resolver.add(overrides=[Override("a1", "a2", "never", 1, "1"), Override("a1", "a3", "force", 2, "2")])
+    resolver.add(overrides=[Override("a2", "a3", "force", 3, "3")])
+    assert resolver.members("a2") == ("a2", "a3")
+    resolver.add(overrides=[Override("a1", "a3", "force", 4, "4")])
+    assert resolver.members("a1") == ("a1", "a3")
