@@ -78,8 +78,9 @@ def mutants_of(module: str) -> Iterator[Mutant]:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     lines = text.splitlines()
+    sure = {k.value for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "strict"}
     for index, node in enumerate(ast.walk(tree)):
-        if not hasattr(node, "lineno") or not _is_code(node, lines):
+        if not hasattr(node, "lineno") or node in sure or not _is_code(node, lines):
             continue
         for choice in range(_choices(node)):
             changed = copy.deepcopy(tree)

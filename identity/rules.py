@@ -142,8 +142,13 @@ def rank(a: str, b: str, facts_a: KindFacts, facts_b: KindFacts, first: int, las
     Strength of the weaker end's namespace, then that namespace's `keep`, then the link's id. More evidence
     only ever improves a rank: `first` falls, `last` grows.
     """
-    weaker = facts_a if facts_a.strength >= facts_b.strength else facts_b
-    return (weaker.strength, -last if weaker.rule.keep == "latest" else first, a, b)
+    end = weaker(facts_a, facts_b)
+    return (end.strength, -last if end.rule.keep == "latest" else first, a, b)
+
+
+def weaker(facts_a: KindFacts, facts_b: KindFacts) -> KindFacts:
+    """Facts of the weaker end of a link; ends of one strength have the same rule, or none."""
+    return facts_a if facts_a.strength >= facts_b.strength else facts_b
 
 
 def expiry_day(facts_a: KindFacts, facts_b: KindFacts, last: int) -> int | None:

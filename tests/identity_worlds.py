@@ -67,9 +67,9 @@ def make_document(random: Random) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": name}
         if random.random() < 0.5:
             entry["max_per_profile"] = random.randint(1, 2)
-        if random.random() < 0.4:
+        if random.random() < 0.5:
             entry["shared_above"] = {random.choice(NAMESPACES): random.randint(1, 2) for _ in range(2)}
-        if random.random() < 0.3:
+        if random.random() < 0.5:
             entry["with"] = {random.choice(NAMESPACES[:5]): random.randint(1, 2)}
         if random.random() < 0.6:
             entry["keep"] = random.choice(("first", "latest"))
@@ -97,9 +97,10 @@ def make_world(random: Random, events: int) -> World:
     """A world with so many events, and few overrides or many of few identifiers."""
     document = make_document(random)
     kinds: dict[str, str] = {}
+    present = random.sample(NAMESPACES, random.randint(2, 6))
     for n in range(random.randint(4, 12)):
-        namespace = random.choice(NAMESPACES)
-        kinds[identify(namespace, str(n))] = namespace + ("|zeros" if random.random() < 0.04 else "")
+        namespace = random.choice(present)
+        kinds[identify(namespace, str(n))] = namespace + ("|zeros" if random.random() < 0.1 else "")
     world = World(kinds, document, parse_rules(yaml.safe_dump(document), identify))
     world.events = [make_event(random, kinds, range(DAYS + 3)) for _ in range(events)]
     disputed = random.sample(sorted(kinds), random.randint(3, len(kinds)))
