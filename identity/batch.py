@@ -213,7 +213,6 @@ class Batch:
     def _share(self, identifier: Identifier) -> None:
         """An identifier has become shared, for good: it leaves its cluster and forgets its neighbours."""
         self._soil(identifier.profile, "sharing", identifier.id)
-        self.set.members(self.set.cluster(identifier.profile))
         self._causes[identifier.id] = ("sharing", identifier.id)
         identifier.exclusion = "shared"
         for other in self.set.neighbours(identifier):

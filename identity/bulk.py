@@ -140,16 +140,14 @@ class Bulk:
     def packs(self, size: int) -> Iterator[Pack]:
         """What a resolver must know, in packs of `size` identifiers, ascending."""
         of, count = self.evidence, len(self.evidence.ids)
-        usable = ~(self.is_blocked | self.is_shared)
-        both = usable[of.a] & usable[of.b]
-        near, near_at = _grouped(count, np.append(of.a[both], of.b[both]), np.append(of.b[both], of.a[both]))
+        near, near_at = self._neighbours()
         pairs, pairs_at = _grouped(count, of.a[self.is_kept], np.flatnonzero(self.is_kept))
         members, members_at = self._members()
         degrees, smaller_ends, sizes = np.diff(near_at), np.diff(pairs_at), np.diff(members_at)
         refused = np.fromiter(self.refused, np.int64, len(self.refused))
         contested = np.zeros(count, bool)
         contested[self.profile[np.append(of.a[refused], of.b[refused])]] = True
-        named = np.flatnonzero((sizes > 0) | contested)
+        named = np.flatnonzero(sizes | contested)
         bounds = np.append(np.arange(0, count, size), count)
         for block in range(0, len(bounds) - 1, _BLOCK):
             at = bounds[block : block + _BLOCK + 1]
@@ -173,12 +171,19 @@ class Bulk:
                 [self._refusals(found) for found in _cut(pair.tolist(), pairs_at[at])],
                 _cut((found % size).tolist(), named_at),
                 _cut(self.counts[found].ravel().tolist(), named_at * self.counts.shape[1]),
-                _cut(self._bottlenecks(found, sizes[found] > 0), named_at),
+                _cut(self._bottlenecks(found, sizes[found]), named_at),
                 _cut(contested[found].tolist(), named_at),
                 _cut(sizes[found].tolist(), named_at),
                 _cut(self._names(members[members_at[at[0]] : members_at[at[-1]]]), members_at[at]),
             )
             yield from itertools.starmap(Pack, zip(*columns, strict=True))
+
+    def _neighbours(self) -> tuple[Ints, Ints]:
+        """Places of those that cluster and were seen with another one that does, and where those of each start."""
+        of, usable = self.evidence, ~(self.is_blocked | self.is_shared)
+        both = usable[of.a] & usable[of.b]
+        a, b = of.a[both], of.b[both]
+        return _grouped(len(usable), np.append(a, b), np.append(b, a))
 
     def _names(self, places: Ints) -> list[str]:
         return _texts(self.evidence.ids.take(pa.array(places)))
@@ -189,10 +194,10 @@ class Bulk:
         found = ((n, self.refused.get(pair)) for n, pair in enumerate(pairs))
         return {n: (refusal.reason, refusal.blocker) for n, refusal in found if refusal}
 
-    def _bottlenecks(self, founders: Ints, is_joined: Bools) -> list[Rank]:
-        """Of the clusters of some founders; `()` for one that is alone."""
+    def _bottlenecks(self, founders: Ints, sizes: Ints) -> list[Rank]:
+        """Of the clusters of some founders; `()` where the size is 0, as the founder is alone."""
         ranks: list[Rank] = [()] * len(founders)
-        joined = np.flatnonzero(is_joined)
+        joined = np.flatnonzero(sizes)
         pairs = self.bottleneck[founders[joined]]
         strength, day = _rank_of(self.evidence, self.facts, pairs)
         ends = self._names(self.evidence.a[pairs]), self._names(self.evidence.b[pairs])

@@ -166,23 +166,16 @@ def clusters(
     groups = arrange(units, forces, nevers, live, rules.limits)
 
     founding = {i: (first_seen[i], rules.facts(kinds[i]).strength, i) for i in units}
-    profile_of = {i: i for i in excluded}
-    members: dict[str, tuple[str, ...]] = {}
-    by_profile: dict[str, Group] = {}
-    for group in groups:
-        profile_id = min(founding[i] for i in group.members)[2]
-        by_profile[profile_id] = group
-        profile_of.update(dict.fromkeys(group.members, profile_id))
-        if len(group.members) > 1:
-            members[profile_id] = tuple(sorted(group.members))
+    named = {min(founding[i] for i in group.members)[2]: group for group in groups}
+    profile_of = {i: i for i in excluded} | {i: p for p, group in named.items() for i in group.members}
     pairs = [(a, b) for _, a, b in live]
     return Assignment(
         profile_of,
-        members,
+        {p: tuple(sorted(group.members)) for p, group in named.items() if len(group.members) > 1},
         excluded,
         tuple((a, b) for a, b in pairs if profile_of[a] == profile_of[b]),
         tuple((a, b) for a, b in forces if profile_of[a] == profile_of[b]),
-        _refused([*pairs, *forces], profile_of, by_profile, rules.limits),
+        _refused([*pairs, *forces], profile_of, named, rules.limits),
     )
 
 

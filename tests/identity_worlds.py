@@ -102,7 +102,7 @@ def make_world(random: Random, events: int) -> World:
         namespace = random.choice(present)
         kinds[identify(namespace, str(n))] = namespace + ("|zeros" if random.random() < 0.1 else "")
     world = World(kinds, document, parse_rules(yaml.safe_dump(document), identify))
-    world.events = [make_event(random, kinds, range(DAYS + 3)) for _ in range(events)]
+    world.events = [make_event(random, kinds, range(-2, DAYS + 3)) for _ in range(events)]
     disputed = random.sample(sorted(kinds), random.randint(3, len(kinds)))
     world.overrides = [
         make_override(random, disputed, f"o{n}") for n in range(random.choice((0, 1, 2, 4, 16)))
