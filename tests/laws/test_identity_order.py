@@ -2,13 +2,18 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from identity import working_set
 from identity.clusters import Assignment, Refusal, clusters
 from identity.evidence import Override, Sighting
 from identity.incremental import Changes, IdentityRow, MemoryState, Resolver
 from tests.identity_worlds import DAYS, World, make_override, make_world, worlds
+
+CHUNK = 2
+"""So that an identifier has several chunks of neighbours."""
 
 
 class Published:
@@ -85,9 +90,21 @@ def run(world: World, random: Random, last: int) -> None:
         for identifier in expected.profile_of:
             assert resolver.current(identifier).profile_id == expected.profile_of[identifier]
             assert resolver.members(identifier) == expected.members.get(identifier, ())
+        neighbours_are_kept_once(state)
     truth = world.truth(date)
     assert all(published.profile(i) == profile for i, profile in truth.profile_of.items())
     assert published.refused.keys() == truth.refused
+
+
+def neighbours_are_kept_once(state: MemoryState) -> None:
+    """As many as the identifier's record says, in chunks of which all but the last are full."""
+    for key, record in state.values.items():
+        if key.startswith("i:"):
+            starts = range(0, record[4], CHUNK)
+            chunks = [state.values[f"n:{key[2:]}:{k}"] for k in range(len(starts))]
+            assert [len(chunk) for chunk in chunks[:-1]] == [CHUNK] * (len(chunks) - 1)
+            assert len({other for chunk in chunks for other in chunk}) == sum(map(len, chunks)) == record[4]
+            assert f"n:{key[2:]}:{len(chunks)}" not in state.values
 
 
 @given(worlds, st.randoms(use_true_random=True), st.integers(0, DAYS))
@@ -95,7 +112,9 @@ def run(world: World, random: Random, last: int) -> None:
 def test_every_order_batching_and_passing_of_days_equals_the_pure_function(
     world: World, random: Random, last: int
 ) -> None:
-    run(world, random, last)
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(working_set, "CHUNK", CHUNK)
+        run(world, random, last)
 
 
 @given(st.randoms(use_true_random=True))

@@ -71,6 +71,22 @@ def test_a_person_with_thousands_of_cookies_has_no_growing_value_but_the_members
     assert len(resolver.members("p1") or resolver.members("a0")) == 2001
 
 
+@pytest.mark.parametrize("cookie", "az")
+def test_a_person_whose_link_is_refused_costs_no_more_for_a_cookie(cookie: str) -> None:
+    """Counts and never-links stay what they were, so no reason can change; by id, either is first."""
+    state = CountingState()
+    resolver = Resolver(state, RULES, 0)
+    meet(resolver, "p1", "u1")
+    meet(resolver, "p1", "u2")
+    assert resolver.refusal("p1", "u2")
+    costs = []
+    for n in range(300):
+        before = state.calls
+        meet(resolver, "p1", f"{cookie}{n}")
+        costs.append(state.calls - before)
+    assert max(costs[-50:]) <= max(costs[:50])
+
+
 def test_a_repeated_event_is_read_and_nothing_else() -> None:
     state = CountingState()
     resolver = Resolver(state, RULES, 0)
