@@ -30,7 +30,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_S = 60
+PATIENCE_S = 30
 """A mutant whose tests use more processor time loops: it counts as killed."""
 _OPTIONS = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio", "-W", "ignore"]
 """Nobody reads how a test failed."""
