@@ -125,7 +125,7 @@ class Batch:
             return
         for other in list(self.set.neighbours(identifier)):
             couple = self.set.couple(*ordered(identifier.id, other))
-            if couple.is_usable and self.set.verb(couple) != "none":
+            if couple.is_usable:
                 self._changed_at_will(couple, "override")
 
     def _refound(self, identifier: Identifier) -> None:

@@ -91,6 +91,7 @@ def run(world: World, random: Random, last: int) -> None:
             assert resolver.current(identifier).profile_id == expected.profile_of[identifier]
             assert resolver.members(identifier) == expected.members.get(identifier, ())
         neighbours_are_kept_once(state)
+        pairs_are_kept_while_they_matter(state, world)
     truth = world.truth(date)
     assert all(published.profile(i) == profile for i, profile in truth.profile_of.items())
     assert published.refused == truth.refused
@@ -106,6 +107,19 @@ def neighbours_are_kept_once(state: MemoryState) -> None:
             assert len({other for chunk in chunks for other in chunk}) == sum(map(len, chunks)) == record[4]
             assert f"n:{key[2:]}:{len(chunks)}" not in state.values
             assert record[3] != "shared" or not chunks
+
+
+def pairs_are_kept_while_they_matter(state: MemoryState, world: World) -> None:
+    """A pair of one that clusters and one that does not is only kept where it is counted, or somebody spoke of it."""
+    for key, record in state.values.items():
+        if key.startswith("l:") and not record[3:]:
+            ends = key.split(":")[1:]
+            usable = [i for i in ends if not state.values[f"i:{i}"][3]]
+            if len(usable) == 1:
+                one, other = (
+                    world.rules.facts(world.kinds[i]) for i in sorted(ends, key=lambda i: i not in usable)
+                )
+                assert other.rule.name in one.counted
 
 
 @given(worlds, st.randoms(use_true_random=True), st.integers(0, DAYS))

@@ -144,6 +144,16 @@ def test_an_expired_link_lets_go_and_comes_back_with_its_old_first_day() -> None
     assert resolver.advance(55).clusters == {"u1": ()}
 
 
+def test_a_refused_force_link_stays_refused_when_its_link_expires() -> None:
+    resolver = Resolver(MemoryState(), RULES, 0, check=True)
+    meet(resolver, "a1", "u1")
+    meet(resolver, "a2")
+    resolver.add(overrides=[Override("a1", "a2", "never", 1, "1"), Override("a1", "u1", "force", 2, "2")])
+    resolver.add(overrides=[Override("a2", "u1", "force", 3, "3")])
+    resolver.advance(30)
+    assert resolver.refusal("a1", "u1") == Refusal("never_link", "a1 a2")
+
+
 def test_a_date_before_the_one_in_force_changes_nothing() -> None:
     resolver = Resolver(MemoryState(), RULES, 10)
     assert resolver.advance(5) == Changes()
