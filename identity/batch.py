@@ -131,7 +131,7 @@ class Batch:
     def _refound(self, identifier: Identifier) -> None:
         """A member was seen earlier than known: the cluster may now be named by it."""
         founder = self.set.identifier(identifier.profile)
-        if founder is identifier or founder.founding < identifier.founding:
+        if founder.founding <= identifier.founding:
             return
         cluster = self.set.cluster(founder.id)
         renamed = Cluster(identifier.id, cluster.counts, None)

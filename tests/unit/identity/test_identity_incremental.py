@@ -204,6 +204,16 @@ def test_what_waits_is_kept_once_however_often_it_comes() -> None:
     assert len(state.values["later:2:0"]) == 3
 
 
+def test_an_override_waits_once_for_its_end_however_often_it_is_said() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 5)
+    for _ in range(3):
+        resolver.add(
+            overrides=[Override("u1", "u2", "never", 1, "o", 9), Override("u1", "u3", "never", 1, "o", 5)]
+        )
+    assert {key for key in state.values if key.startswith("due")} == {"due:9", "due:9:0"}
+
+
 def test_a_shared_identifier_keeps_no_neighbours_whatever_is_said_of_it_later() -> None:
     state = MemoryState()
     resolver = Resolver(state, RULES, 0, check=True)
@@ -217,6 +227,18 @@ def test_a_shared_identifier_keeps_no_neighbours_whatever_is_said_of_it_later() 
 
 
 TWO_LIMITS = IdentityRules((NamespaceRule("u", 1), NamespaceRule("p", 1), NamespaceRule("a")))
+
+
+def test_a_move_tells_its_own_link_whatever_else_is_settled_with_it() -> None:
+    """In both worlds an earlier link takes `a` from one account to another, which is then named by `a`."""
+    resolver = Resolver(MemoryState(), TWO_LIMITS, 9, check=True)
+    for n in "xy":
+        meet(resolver, f"a{n}", f"u{n}1", day=5)
+        meet(resolver, f"u{n}2", day=7)
+    seen = [Sighting(f"{i}{n}{end}", i, day) for n in "xy" for i, end, day in (("a", "", 0), ("u", "2", 1))]
+    changes = resolver.add(seen, [Link(f"a{n}", f"u{n}2", 1) for n in "xy"])
+    assert {move.identifier for move in changes.moves} == {"ax", "ay", "ux2", "uy2"}
+    assert all(move.evidence == f"a{move.identifier[1]} u{move.identifier[1]}2" for move in changes.moves)
 
 
 @pytest.mark.parametrize("first_seen", [0, 9])
