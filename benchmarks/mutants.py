@@ -37,7 +37,7 @@ _OPTIONS = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:an
 _UNIT = "tests/unit/identity/"
 _FOUND = _UNIT + "test_found_by_mutants.py"
 _BULK = "tests/laws/test_identity_bulk.py"
-_LAWS = [*(f"tests/laws/test_identity_{name}.py" for name in ("function", "order", "stateful")), _BULK]
+_LAWS = [f"tests/laws/test_identity_{name}.py" for name in ("order", "stateful", "bulk", "function")]
 _TESTS = {
     "identity.normalize": [_FOUND, "tests/unit/identity_normalize"],
     "identity.quality": [_FOUND, _UNIT + "test_quality.py"],
