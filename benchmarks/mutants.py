@@ -55,7 +55,7 @@ _OPERATORS: dict[type[ast.AST], type[Any]] = {
     ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
     ast.Continue: ast.Break, ast.Break: ast.Continue,
 }  # fmt: skip
-_CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "add": "discard", "update": "__init__"}
+_CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "add": "discard"}
 _COLUMNS = {"minimum": "maximum", "maximum": "minimum"}
 """Of numpy: functions that are passed on, or have methods."""
 

@@ -159,7 +159,7 @@ class Batch:
         couple = self.set.couple(a, b)
         if couple.record() is None and x.is_usable and y.is_usable:
             self.set.make_neighbours(x, y)
-        couple.first = couple.last = day
+        couple.days = (day, day)
         x_overflows, y_overflows = x_counts and _count(x, y), y_counts and _count(y, x)
         if x_overflows:
             self._share(x)
@@ -174,12 +174,11 @@ class Batch:
 
     def _seen_again(self, couple: Couple, day: int) -> None:
         """A pair is seen on a day outside those known: its rank betters, or it comes back to life."""
-        assert couple.first is not None
-        assert couple.last is not None
+        assert couple.days
         if not couple.is_usable:
             return
         was_live = self.set.is_live(couple)
-        couple.first, couple.last = min(couple.first, day), max(couple.last, day)
+        couple.days = (min(couple.days[0], day), max(couple.days[1], day))
         if not was_live:
             was_live = self._await_expiry(couple)
         if was_live:
@@ -188,9 +187,11 @@ class Batch:
     def _override(self, override: Override) -> None:
         """A steward's word; it changes something when it is the newest of its pair."""
         a, b = ordered(override.a, override.b)
+        if a == b:
+            return
         couple = self.set.couple(a, b)
         known = couple.override
-        if a == b or (known and (override.at, override.id) <= (known[1], known[2])):
+        if known and (override.at, override.id) <= (known[1], known[2]):
             return
         if couple.record() is None and not (couple.x.exclusion or couple.y.exclusion):
             self.set.make_neighbours(couple.x, couple.y)
@@ -220,7 +221,7 @@ class Batch:
             couple, far = self.set.couple(*ordered(identifier.id, other)), self.set.identifier(other)
             couple.refusal = None
             if not self._counts(far, identifier):
-                couple.first = couple.last = None
+                couple.days = None
         identifier.degree = 0
         identifier.fresh = []
 

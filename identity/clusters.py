@@ -58,6 +58,7 @@ class _Forest:
                 self.nevers.setdefault(b, set()).add((b, a))
 
     def root(self, identifier: str) -> str:
+        """The member that names the identifier's set."""
         parent = self._parent
         while parent[identifier] != identifier:
             parent[identifier] = identifier = parent[parent[identifier]]
@@ -71,6 +72,7 @@ class _Forest:
         return any(self.root(far) == other for _, far in self.nevers[few])
 
     def join(self, x: str, y: str, counts: Vector, at: Rank) -> None:
+        """Make one set of those with the roots `x` and `y`."""
         if len(self.members[x]) < len(self.members[y]):
             x, y = y, x
         self._parent[y] = x
