@@ -38,13 +38,15 @@ _UNIT = "tests/unit/identity/"
 _FOUND = _UNIT + "test_found_by_mutants.py"
 _BULK = "tests/laws/test_identity_bulk.py"
 _LAWS = [f"tests/laws/test_identity_{name}.py" for name in ("order", "stateful", "bulk", "function")]
+_RULES = _UNIT + "test_identity_rules.py"
 _TESTS = {
     "identity.normalize": [_FOUND, "tests/unit/identity_normalize"],
     "identity.quality": [_FOUND, _UNIT + "test_quality.py"],
     "identity.explain": [_FOUND, _UNIT + "test_identity_explain.py"],
     "identity.bulk": [_FOUND, _BULK],
     "identity.packs": [_BULK, "tests/unit/pipelines/test_state.py"],
-    "identity.rules": [_UNIT + "test_identity_rules.py", *_LAWS],
+    "identity.rules": [_RULES, *_LAWS],
+    "identity.limits": [_RULES, *_LAWS],
     "identity": [_FOUND, _UNIT + "test_identity_incremental.py", _UNIT + "test_identity_stories.py", *_LAWS],
 }
 """Tests that answer for a module; the longest name that fits."""
