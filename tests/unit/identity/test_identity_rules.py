@@ -119,8 +119,8 @@ def test_a_broken_limit_is_named_by_strength_and_max_before_with() -> None:
 
 
 def test_counts_are_clipped_where_more_makes_no_difference() -> None:
-    limits = Limits({"phone": 3, "user": 1}, {("email", "user"): 2, ("user", "phone"): 5})
-    assert limits.caps == (1, 6, 3)  # email, phone, user
+    limits = Limits({"crm": 4, "phone": 3, "user": 1}, {("email", "user"): 2, ("user", "phone"): 5})
+    assert limits.caps == (5, 1, 6, 3)  # crm, email, phone, user
 
 
 @given(
