@@ -42,7 +42,7 @@ _RULES = _UNIT + "test_identity_rules.py"
 _TESTS = {
     "identity.normalize": [_FOUND, "tests/unit/identity_normalize"],
     "identity.quality": [_FOUND, _UNIT + "test_quality.py"],
-    "identity.explain": [_FOUND, _UNIT + "test_identity_explain.py"],
+    "identity.explain": [_FOUND, _UNIT + "test_identity_explain.py", "tests/laws/test_identity_explain.py"],
     "identity.bulk": [_FOUND, _BULK],
     "identity.packs": [_BULK, "tests/unit/pipelines/test_state.py"],
     "identity.rules": [_RULES, *_LAWS],

@@ -87,6 +87,22 @@ def test_a_person_whose_link_is_refused_costs_no_more_for_a_cookie(cookie: str) 
     assert max(costs[-50:]) <= max(costs[:50])
 
 
+@pytest.mark.parametrize("cookie", ["a1", "z1"])
+def test_a_cookie_costs_the_same_however_many_never_links_a_person_has(cookie: str) -> None:
+    costs = []
+    for nevers in (0, 50):
+        state = CountingState()
+        resolver = Resolver(state, RULES, 0)
+        meet(resolver, "p1", "u1")
+        for n in range(nevers):
+            meet(resolver, f"x{n}")
+            resolver.add(overrides=[Override("u1", f"x{n}", "never", 1, "o")])
+        before = state.calls
+        meet(resolver, "p1", cookie)
+        costs.append(state.calls - before)
+    assert costs[0] == costs[1]
+
+
 def test_a_repeated_event_is_read_and_nothing_else() -> None:
     state = CountingState()
     resolver = Resolver(state, RULES, 0)
