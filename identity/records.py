@@ -123,7 +123,7 @@ class Couple:
         self.refusal = stored_refusal(stored)
         self.override: tuple[Verb, int, str, int | None] | None
         """verb, at, id, expires_on of the newest."""
-        self.override = stored[3] if stored and len(stored) > 2 else None
+        self.override = (*stored, None, None)[3] if stored else None  # a pair that is only seen is short
 
     @property
     def pair(self) -> Pair:
@@ -149,7 +149,8 @@ def stored_days(stored: tuple[Any, ...] | None) -> tuple[int, int] | None:
 
 def stored_refusal(stored: tuple[Any, ...] | None) -> Refusal | None:
     """The refusal that a pair's value in the state holds."""
-    return Refusal(*stored[2]) if stored and len(stored) > 2 and stored[2] else None
+    refusal = (*stored, None)[2] if stored else None
+    return Refusal(*refusal) if refusal else None
 
 
 class Cluster:

@@ -53,6 +53,14 @@ def test_a_way_over_two_shared_identifiers_is_longer_than_one_over_one() -> None
     assert [obstacle.blocker for obstacle in found] == ["u"]
 
 
+def test_a_way_over_four_blocked_identifiers_is_longer_than_one_over_three_refused_links() -> None:
+    rules = IdentityRules((NamespaceRule("user", 1),), blocked_ids=frozenset("stvw"))
+    links = [Link(*ordered(*pair), 1) for pair in ("ac", "cd", "db", "as", "st", "tv", "vw", "wb")]
+    sightings = [Sighting(i, "user", 1) for i in "abcdstvw"]
+    found = why_not("a", "b", clusters(links, sightings, [], rules, 1), links, 1)
+    assert [(obstacle.a, obstacle.b) for obstacle in found] == [("a", "c"), ("c", "d"), ("d", "b")]
+
+
 def test_a_withdrawn_force_link_leaves_no_refusal() -> None:
     resolver = Resolver(MemoryState(), ONE_USER, 1, check=True)
     resolver.add([Sighting("a", "user", 1), Sighting("b", "user", 1), Sighting("c", "user", 1)])
