@@ -25,6 +25,12 @@ def test_a_quoted_letter_is_a_mailbox() -> None:
     assert normalize(NamespaceSpec("email", "email"), '"a"@firm.cn', "CN") == "a@firm.cn"
 
 
+def test_the_longest_mailbox_is_a_mailbox() -> None:
+    spec = NamespaceSpec("email", "email")
+    assert normalize(spec, "a" * 64 + "@firm.cn", "CN") == "a" * 64 + "@firm.cn"
+    assert normalize(spec, "a" * 65 + "@firm.cn", "CN") is None
+
+
 def test_the_longest_value_is_a_value() -> None:
     spec = NamespaceSpec("crm_id", max_length=1024)
     assert normalize(spec, "x" * 1024, "CN") == "x" * 1024
@@ -34,6 +40,12 @@ def test_the_longest_value_is_a_value() -> None:
 def test_a_wrong_pair_between_two_hard_cells_has_both_causes() -> None:
     found = errors_by_cause({"a": 1, "b": 1}, {"a": "x", "b": "y"}, {"a": "kiosk", "b": "shop phone"})
     assert found == [CauseCount("kiosk + shop phone", 1, 0)]
+
+
+def test_a_wrong_pair_has_no_causes_of_others_in_its_cluster() -> None:
+    people = {"a": "x", "b": "y", "c": "z"}
+    found = errors_by_cause(dict.fromkeys("abc", 1), people, {"a": "kiosk", "c": "shop phone"})
+    assert {count.cause for count in found} == {"kiosk", "kiosk + shop phone", "shop phone"}
 
 
 def test_how_counts_the_date_itself_and_the_first_of_many_days() -> None:
