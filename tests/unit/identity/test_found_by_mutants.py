@@ -31,6 +31,10 @@ def test_the_longest_mailbox_is_a_mailbox() -> None:
     assert normalize(spec, "a" * 65 + "@firm.cn", "CN") is None
 
 
+def test_the_last_label_of_a_domain_is_its_top() -> None:
+    assert normalize(NamespaceSpec("email", "email"), "anna@shop.firm.123", "CN") is None
+
+
 def test_the_longest_value_is_a_value() -> None:
     spec = NamespaceSpec("crm_id", max_length=1024)
     assert normalize(spec, "x" * 1024, "CN") == "x" * 1024
