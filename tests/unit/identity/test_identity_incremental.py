@@ -283,3 +283,12 @@ def test_a_force_link_said_again_comes_before_those_said_meanwhile() -> None:
     assert resolver.members("a2") == ("a2", "a3")
     resolver.add(overrides=[Override("a1", "a3", "force", 4, "4")])
     assert resolver.members("a1") == ("a1", "a3")
+
+
+def test_a_checked_resolver_notices_a_refusal_that_is_missing() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, TWO_LIMITS, 0, check=True)
+    meet(resolver, "p1", "p2")
+    state.put("l:p1:p2", (0, 0))
+    with pytest.raises(AssertionError, match="p1"):
+        resolver.add()
