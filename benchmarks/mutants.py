@@ -1,17 +1,18 @@
 """Small wrongs done to `identity/`, one at a time, and which of them the tests of identity notice.
 
-Usage: python -m benchmarks.mutants [--seconds 600] [--seed 1] [--only NAME] [--json FILE]
+Usage: python -m benchmarks.mutants [--seconds 600] [--seed 1] [--skip N] [--only NAME] [--json FILE]
 
 A mutant is one changed operator, constant, condition or call. Each is tried in a forked process of its own, where the
 changed text of the module stands in for the file: nothing is written into the checkout, and what all mutants need
 is imported once. A mutant is *killed* when a test fails or does not end, else it *survives*: then a test is missing,
 or the change changes nothing (docs/quality.md says which). Mutants are taken in an order drawn from the seed, until
-the time is used up, so that a short run is a fair sample.
+the time is used up, so that a short run is a fair sample; `--skip` goes on where an earlier run ended.
 """
 
 import argparse
 import ast
 import copy
+import gc
 import importlib.util
 import json
 import os
@@ -29,26 +30,36 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_S = 60
+PATIENCE_S = 30
 """A mutant whose tests use more processor time loops: it counts as killed."""
+_OPTIONS = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio", "-W", "ignore"]
+"""Nobody reads how a test failed."""
 _UNIT = "tests/unit/identity/"
 _FOUND = _UNIT + "test_found_by_mutants.py"
-_LAWS = [f"tests/laws/test_identity_{name}.py" for name in ("function", "order", "stateful")]
+_BULK = "tests/laws/test_identity_bulk.py"
+_LAWS = [f"tests/laws/test_identity_{name}.py" for name in ("order", "stateful", "bulk", "function")]
+_RULES = _UNIT + "test_identity_rules.py"
 _TESTS = {
     "identity.normalize": [_FOUND, "tests/unit/identity_normalize"],
     "identity.quality": [_FOUND, _UNIT + "test_quality.py"],
-    "identity.explain": [_FOUND, _UNIT + "test_identity_explain.py"],
-    "identity.rules": [_UNIT + "test_identity_rules.py", *_LAWS],
+    "identity.explain": [_FOUND, _UNIT + "test_identity_explain.py", "tests/laws/test_identity_explain.py"],
+    "identity.bulk": [_FOUND, _BULK],
+    "identity.packs": [_BULK, "tests/unit/pipelines/test_state.py"],
+    "identity.rules": [_RULES, *_LAWS],
+    "identity.limits": [_RULES, *_LAWS],
     "identity": [_FOUND, _UNIT + "test_identity_incremental.py", _UNIT + "test_identity_stories.py", *_LAWS],
 }
 """Tests that answer for a module; the longest name that fits."""
 _OPERATORS: dict[type[ast.AST], type[Any]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And,
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult,
+    ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
     ast.Continue: ast.Break, ast.Break: ast.Continue,
 }  # fmt: skip
-_CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "add": "discard", "update": "__init__"}
+_CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "add": "discard"}
+_COLUMNS = {"minimum": "maximum", "maximum": "minimum"}
+"""Of numpy: functions that are passed on, or have methods."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,9 @@ def mutants_of(module: str) -> Iterator[Mutant]:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     lines = text.splitlines()
+    sure = {k.value for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg == "strict"}
     for index, node in enumerate(ast.walk(tree)):
-        if not hasattr(node, "lineno") or not _is_code(node, lines):
+        if not hasattr(node, "lineno") or node in sure or not _is_code(node, lines):
             continue
         for choice in range(_choices(node)):
             changed = copy.deepcopy(tree)
@@ -98,11 +110,13 @@ def _choices(node: ast.AST) -> int:
         is_type = isinstance(node.op, ast.BitOr) and "None" in ast.unparse(node)
         return int(type(node.op) in _OPERATORS and not is_type)
     if isinstance(node, ast.UnaryOp):
-        return int(isinstance(node.op, ast.Not))
+        return int(isinstance(node.op, ast.Not | ast.Invert | ast.USub))
     if isinstance(node, ast.Constant):
         return int(isinstance(node.value, bool | int))
     if isinstance(node, ast.Call):
-        return int(_name(node.func) in _CALLS)
+        return int(_name(node.func) in _CALLS or _is_where(node))
+    if isinstance(node, ast.Attribute):
+        return int(node.attr in _COLUMNS)
     if isinstance(node, ast.Expr):
         return int(isinstance(node.value, ast.Call))
     return int(isinstance(node, ast.Continue | ast.Break | ast.IfExp))
@@ -110,6 +124,11 @@ def _choices(node: ast.AST) -> int:
 
 def _name(function: ast.expr) -> str:
     return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+
+
+def _is_where(call: ast.Call) -> bool:
+    """True for a choice between two columns."""
+    return _name(call.func) == "where" and len(call.args) == 3
 
 
 def _change(tree: ast.Module, node: ast.AST, choice: int) -> tuple[str, str]:
@@ -123,6 +142,10 @@ def _change(tree: ast.Module, node: ast.AST, choice: int) -> tuple[str, str]:
     elif isinstance(node, ast.Constant):
         assert isinstance(node.value, bool | int)
         node.value = not node.value if isinstance(node.value, bool) else node.value + 1
+    elif isinstance(node, ast.Attribute):
+        node.attr = _COLUMNS[node.attr]
+    elif isinstance(node, ast.Call) and _is_where(node):
+        node.args[1:] = node.args[:0:-1]
     elif isinstance(node, ast.Call):
         name = _CALLS[_name(node.func)]
         node.func = ast.Name(name, ast.Load()) if isinstance(node.func, ast.Name) else node.func
@@ -190,14 +213,20 @@ def _run_tests(mutant: Mutant, tests: Sequence[str]) -> None:
     status = 1
     with suppress(BaseException):
         sys.meta_path.insert(0, _Instead(mutant))
-        status = int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-W", "ignore", *tests]))
+        status = int(pytest.main([*_OPTIONS, *tests]))
     os._exit(status)
 
 
 def _prepare() -> None:
     """Load what every child needs, and nothing of identity: children import that themselves."""
+    import httpx  # noqa: F401
     import networkx  # noqa: F401
+    import pandas  # noqa: F401
     import phonenumbers  # noqa: F401
+    import pyarrow.compute  # noqa: F401
+    import pytest  # noqa: F401
+    import sqlglot  # noqa: F401
+    import xdist.remote  # noqa: F401
     from hypothesis import Phase, settings
 
     import store.client
@@ -209,6 +238,7 @@ def _prepare() -> None:
     settings.load_profile("mutants")
     loaded = [name for name in sys.modules if name.split(".")[0] == "identity"]
     assert not loaded, f"loaded too early: {loaded}"
+    gc.freeze()  # children need not look through it
 
 
 def _modules(only: str) -> list[str]:
@@ -222,6 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="mutants tried before")
     parser.add_argument("--only", default="identity", help="module, or package, to change")
     parser.add_argument("--json", type=Path, help="write what became of each mutant")
     given = parser.parse_args()
@@ -239,7 +270,7 @@ def main() -> int:
     end = time.monotonic() + given.seconds
     survivors: list[Mutant] = []
     tried = 0
-    for mutant in every:
+    for mutant in every[given.skip :]:
         if time.monotonic() > end:
             break
         tried += 1

@@ -125,13 +125,13 @@ class Batch:
             return
         for other in list(self.set.neighbours(identifier)):
             couple = self.set.couple(*ordered(identifier.id, other))
-            if couple.is_usable and self.set.verb(couple) != "none":
+            if couple.is_usable:
                 self._changed_at_will(couple, "override")
 
     def _refound(self, identifier: Identifier) -> None:
         """A member was seen earlier than known: the cluster may now be named by it."""
         founder = self.set.identifier(identifier.profile)
-        if founder is identifier or founder.founding < identifier.founding:
+        if founder.founding <= identifier.founding:
             return
         cluster = self.set.cluster(founder.id)
         renamed = Cluster(identifier.id, cluster.counts, None)
@@ -159,7 +159,7 @@ class Batch:
         couple = self.set.couple(a, b)
         if couple.record() is None and x.is_usable and y.is_usable:
             self.set.make_neighbours(x, y)
-        couple.first = couple.last = day
+        couple.days = (day, day)
         x_overflows, y_overflows = x_counts and _count(x, y), y_counts and _count(y, x)
         if x_overflows:
             self._share(x)
@@ -174,12 +174,11 @@ class Batch:
 
     def _seen_again(self, couple: Couple, day: int) -> None:
         """A pair is seen on a day outside those known: its rank betters, or it comes back to life."""
-        assert couple.first is not None
-        assert couple.last is not None
+        assert couple.days
         if not couple.is_usable:
             return
         was_live = self.set.is_live(couple)
-        couple.first, couple.last = min(couple.first, day), max(couple.last, day)
+        couple.days = (min(couple.days[0], day), max(couple.days[1], day))
         if not was_live:
             was_live = self._await_expiry(couple)
         if was_live:
@@ -188,9 +187,11 @@ class Batch:
     def _override(self, override: Override) -> None:
         """A steward's word; it changes something when it is the newest of its pair."""
         a, b = ordered(override.a, override.b)
+        if a == b:
+            return
         couple = self.set.couple(a, b)
         known = couple.override
-        if a == b or (known and (override.at, override.id) <= (known[1], known[2])):
+        if known and (override.at, override.id) <= (known[1], known[2]):
             return
         if couple.record() is None and not (couple.x.exclusion or couple.y.exclusion):
             self.set.make_neighbours(couple.x, couple.y)
@@ -198,7 +199,9 @@ class Batch:
         couple.override = (override.verb, override.at, override.id, override.expires_on)
         if override.expires_on is not None and override.expires_on > self._date:
             self.set.wait("due", override.expires_on, (a, b, "override"))
-        if couple.is_usable and self.set.verb(couple) != before:
+        verb = self.set.verb(couple)
+        # a force-link that is said again comes earlier among those that are contracted
+        if couple.is_usable and (verb != before or verb == "force"):
             self._changed_at_will(couple, "override")
 
     def _changed_at_will(self, couple: Couple, cause: Cause) -> None:
@@ -211,7 +214,6 @@ class Batch:
     def _share(self, identifier: Identifier) -> None:
         """An identifier has become shared, for good: it leaves its cluster and forgets its neighbours."""
         self._soil(identifier.profile, "sharing", identifier.id)
-        self.set.members(self.set.cluster(identifier.profile))
         self._causes[identifier.id] = ("sharing", identifier.id)
         identifier.exclusion = "shared"
         for other in self.set.neighbours(identifier):
@@ -219,7 +221,7 @@ class Batch:
             couple, far = self.set.couple(*ordered(identifier.id, other)), self.set.identifier(other)
             couple.refusal = None
             if not self._counts(far, identifier):
-                couple.first = couple.last = None
+                couple.days = None
         identifier.degree = 0
         identifier.fresh = []
 

@@ -19,7 +19,7 @@ from identity.clusters import arrange, refusal_between
 from identity.evidence import Pair
 from identity.limits import Refusal
 from identity.packs import Pack
-from identity.rules import IdentityRules, KindFacts, Rank, expiry_day
+from identity.rules import IdentityRules, KindFacts, Rank, expiry_day, weaker
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -81,7 +81,7 @@ class Bulk:
     counts: Ints
     """Of the cluster that an identifier founds, clipped; shape (n, limited namespaces)."""
     bottleneck: Ints
-    """Pair of the greatest rank within the cluster that an identifier founds; −1 where there is none."""
+    """Pair of the greatest rank within the cluster of two and more that an identifier founds."""
     expires: Ints
     """First day on which a pair no longer counts; NEVER for those that count for ever."""
     is_live: Bools
@@ -112,11 +112,11 @@ class Bulk:
     @property
     def clusters(self) -> tuple[pa.Array, pa.Array]:
         """Profiles of two members and more, and their members ascending."""
-        founders, starts, places = self._members()
-        members = pa.ListArray.from_arrays(
-            pa.array(starts, pa.int32()), self.evidence.ids.take(pa.array(places))
-        )
-        return self.evidence.ids.take(pa.array(founders)), members
+        places, bounds = self._members()
+        founders = np.flatnonzero(np.diff(bounds))
+        starts = pa.array(bounds[np.append(founders, len(self.profile))], pa.int32())
+        ids = self.evidence.ids
+        return ids.take(pa.array(founders)), pa.ListArray.from_arrays(starts, ids.take(pa.array(places)))
 
     @property
     def refused_links(self) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
@@ -130,38 +130,30 @@ class Bulk:
             pa.array([r.blocker for r in said], pa.utf8()),
         )
 
-    def _members(self) -> tuple[Ints, Ints, Ints]:
-        """Founders of two members and more, where the members of each start, places of members."""
-        size = np.bincount(self.profile, minlength=len(self.profile))
-        places = np.flatnonzero(size[self.profile] > 1)
-        places = places[np.argsort(self.profile[places], kind="stable")]
-        founders = np.flatnonzero(size > 1)
-        return founders, np.append(0, np.cumsum(size[founders])), places
+    def _members(self) -> tuple[Ints, Ints]:
+        """Places of members of two and more by their founder, and where those of each place start."""
+        places = np.flatnonzero(np.bincount(self.profile)[self.profile] > 1)
+        return _grouped(len(self.profile), self.profile[places], places)
 
     # state ------------------------------------------------------------------------------------------------
 
     def packs(self, size: int) -> Iterator[Pack]:
         """What a resolver must know, in packs of `size` identifiers, ascending."""
         of, count = self.evidence, len(self.evidence.ids)
-        usable = ~(self.is_blocked | self.is_shared)
-        both = usable[of.a] & usable[of.b]
-        near, near_at = _grouped(count, np.append(of.a[both], of.b[both]), np.append(of.b[both], of.a[both]))
+        near, near_at = self._neighbours()
         pairs, pairs_at = _grouped(count, of.a[self.is_kept], np.flatnonzero(self.is_kept))
+        members, members_at = self._members()
+        degrees, smaller_ends, sizes = np.diff(near_at), np.diff(pairs_at), np.diff(members_at)
         refused = np.fromiter(self.refused, np.int64, len(self.refused))
         contested = np.zeros(count, bool)
         contested[self.profile[np.append(of.a[refused], of.b[refused])]] = True
-        founders, starts, places = self._members()
-        sizes, members_at = np.zeros(count, np.int64), np.zeros(count + 1, np.int64)
-        sizes[founders] = np.diff(starts)
-        np.cumsum(sizes, out=members_at[1:])
-        named = np.flatnonzero((sizes > 0) | contested)
-        named_at = np.searchsorted(named, np.arange(count + 1))
-        for start in range(0, count, _BLOCK * size):
-            at = np.append(
-                np.arange(start, min(start + _BLOCK * size, count), size), min(start + _BLOCK * size, count)
-            )
-            here, pair = slice(at[0], at[-1]), pairs[pairs_at[at[0]] : pairs_at[at[-1]]]
-            found = named[named_at[at[0]] : named_at[at[-1]]]
+        named = np.flatnonzero(sizes | contested)
+        bounds = np.append(np.arange(0, count, size), count)
+        for block in range(0, len(bounds) - 1, _BLOCK):
+            at = bounds[block : block + _BLOCK + 1]
+            here, named_at = slice(at[0], at[-1]), np.searchsorted(named, at)
+            pair = pairs[pairs_at[at[0]] : pairs_at[at[-1]]]
+            found = named[named_at[0] : named_at[-1]]
             state = np.where(self.is_blocked[here], 1, np.where(self.is_shared[here], 2, 0))
             columns = (
                 _cut(_texts(of.ids[here]), at),
@@ -170,21 +162,28 @@ class Bulk:
                 _cut(self._names(self.profile[here]), at),
                 _cut(state.tolist(), at),
                 _cut(self.counters[here].ravel().tolist(), at * self.counters.shape[1]),
-                _cut(np.diff(near_at[here.start : here.stop + 1]).tolist(), at),
+                _cut(degrees[here].tolist(), at),
                 _cut(self._names(near[near_at[at[0]] : near_at[at[-1]]]), near_at[at]),
-                _cut(np.diff(pairs_at[here.start : here.stop + 1]).tolist(), at),
+                _cut(smaller_ends[here].tolist(), at),
                 _cut(self._names(of.b[pair]), pairs_at[at]),
                 _cut(of.first[pair].tolist(), pairs_at[at]),
                 _cut(of.last[pair].tolist(), pairs_at[at]),
                 [self._refusals(found) for found in _cut(pair.tolist(), pairs_at[at])],
-                _cut(((found - start) % size).tolist(), named_at[at]),
-                _cut(self.counts[found].ravel().tolist(), named_at[at] * self.counts.shape[1]),
-                _cut(self._bottlenecks(found), named_at[at]),
-                _cut(contested[found].tolist(), named_at[at]),
-                _cut(sizes[found].tolist(), named_at[at]),
-                _cut(self._names(places[members_at[at[0]] : members_at[at[-1]]]), members_at[at]),
+                _cut((found % size).tolist(), named_at),
+                _cut(self.counts[found].ravel().tolist(), named_at * self.counts.shape[1]),
+                _cut(self._bottlenecks(found, sizes[found]), named_at),
+                _cut(contested[found].tolist(), named_at),
+                _cut(sizes[found].tolist(), named_at),
+                _cut(self._names(members[members_at[at[0]] : members_at[at[-1]]]), members_at[at]),
             )
             yield from itertools.starmap(Pack, zip(*columns, strict=True))
+
+    def _neighbours(self) -> tuple[Ints, Ints]:
+        """Places of those that cluster and were seen with another one that does, and where those of each start."""
+        of, usable = self.evidence, ~(self.is_blocked | self.is_shared)
+        both = usable[of.a] & usable[of.b]
+        a, b = of.a[both], of.b[both]
+        return _grouped(len(usable), np.append(a, b), np.append(b, a))
 
     def _names(self, places: Ints) -> list[str]:
         return _texts(self.evidence.ids.take(pa.array(places)))
@@ -195,10 +194,10 @@ class Bulk:
         found = ((n, self.refused.get(pair)) for n, pair in enumerate(pairs))
         return {n: (refusal.reason, refusal.blocker) for n, refusal in found if refusal}
 
-    def _bottlenecks(self, founders: Ints) -> list[Rank]:
-        """Of the clusters of some founders; `()` for one that is alone."""
+    def _bottlenecks(self, founders: Ints, sizes: Ints) -> list[Rank]:
+        """Of the clusters of some founders; `()` where the size is 0, as the founder is alone."""
         ranks: list[Rank] = [()] * len(founders)
-        joined = np.flatnonzero(self.bottleneck[founders] >= 0)
+        joined = np.flatnonzero(sizes)
         pairs = self.bottleneck[founders[joined]]
         strength, day = _rank_of(self.evidence, self.facts, pairs)
         ends = self._names(self.evidence.a[pairs]), self._names(self.evidence.b[pairs])
@@ -224,16 +223,18 @@ def assigned(evidence: Evidence, rules: IdentityRules, date: int) -> Bulk:
     kind, a, b = evidence.kind, evidence.a, evidence.b
     listed = pc.is_in(evidence.ids, pa.array(sorted(rules.blocked_ids), pa.utf8()))
     is_blocked = np.array([f.is_blocked for f in facts], bool)[kind] | listed.to_numpy(zero_copy_only=False)
-    place = _table(facts, lambda end, far: end.counted.get(far.rule.name, (-1, 0))[0])
+    place = _table(facts, lambda end, far: end.counted.get(far.rule.name, (None,))[0])
     most = np.full((len(facts), max((len(f.counted) for f in facts), default=0)), NEVER)
     for row, fact in enumerate(facts):
         for at, limit in fact.counted.values():
             most[row, at] = limit
     counters = _counters(evidence, place, most.shape[1], is_blocked)
-    is_shared = (counters > most[kind]).any(axis=1) & ~is_blocked
+    is_shared = (counters > most[kind]).any(axis=1)
     usable = ~(is_blocked | is_shared)
     both = usable[a] & usable[b]
-    counted = (usable[a] & (place[kind[a], kind[b]] >= 0)) | (usable[b] & (place[kind[b], kind[a]] >= 0))
+    counted = (usable[a] & (place[kind[a], kind[b]] < NEVER)) | (
+        usable[b] & (place[kind[b], kind[a]] < NEVER)
+    )
     lives = _table(facts, lambda one, two: expiry_day(one, two, 0))
     expires = np.where(lives[kind[a], kind[b]] < NEVER, evidence.last + lives[kind[a], kind[b]], NEVER)
     is_live = both & (date < expires)
@@ -245,7 +246,7 @@ def assigned(evidence: Evidence, rules: IdentityRules, date: int) -> Bulk:
     profile = _founders(cluster, evidence.first_seen, np.array([f.strength for f in facts], np.int64)[kind])
     counts = _counts(profile, facts, kind, rules)
     inside = profile[a[pairs]] == profile[b[pairs]]
-    bottleneck = np.full(len(kind), -1)
+    bottleneck = np.zeros(len(kind), np.int64)
     bottleneck[profile[a[pairs[inside]]]] = pairs[inside]  # the last of a cluster stays: the greatest rank
     refused = _refused(pairs[~inside], profile[a], profile[b], counts, rules)
     return Bulk(
@@ -281,7 +282,7 @@ def _texts(values: pa.Array) -> list[str]:
 
 
 def _ints(values: pa.Array) -> Ints:
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.int64)
+    return np.asarray(values.to_numpy(), np.int64)
 
 
 def _table(facts: list[KindFacts], value: Any) -> Ints:
@@ -296,17 +297,16 @@ def _counters(evidence: Evidence, place: Ints, width: int, is_blocked: Bools) ->
     a, b = evidence.a[among], evidence.b[among]
     end, far = np.append(a, b), np.append(b, a)
     at = place[evidence.kind[end], evidence.kind[far]]
-    flat = np.bincount(end[at >= 0] * width + at[at >= 0], minlength=len(is_blocked) * width)
+    flat = np.bincount(end[at < NEVER] * width + at[at < NEVER], minlength=len(is_blocked) * width)
     return flat.reshape(len(is_blocked), width)
 
 
 def _rank_of(evidence: Evidence, facts: list[KindFacts], pairs: Ints) -> tuple[Ints, Ints]:
     """Strength and day by which these pairs are ranked (`identity.rules.rank`)."""
-    strength = np.array([f.strength for f in facts], np.int64)
-    one, two = evidence.kind[evidence.a[pairs]], evidence.kind[evidence.b[pairs]]
-    weaker = np.where(strength[one] >= strength[two], one, two)
-    is_latest = np.array([f.rule.keep == "latest" for f in facts], bool)[weaker]
-    return strength[weaker], np.where(is_latest, -evidence.last[pairs], evidence.first[pairs])
+    ends = evidence.kind[evidence.a[pairs]], evidence.kind[evidence.b[pairs]]
+    strength = _table(facts, lambda one, two: weaker(one, two).strength)[ends]
+    is_latest = _table(facts, lambda one, two: weaker(one, two).rule.keep == "latest")[ends]
+    return strength, np.where(is_latest, -evidence.last[pairs], evidence.first[pairs])
 
 
 def _clusters(evidence: Evidence, facts: list[KindFacts], rules: IdentityRules, pairs: Ints) -> Ints:
@@ -323,17 +323,15 @@ def _clusters(evidence: Evidence, facts: list[KindFacts], rules: IdentityRules, 
     units = {name: facts[k].unit for name, k in zip(names, evidence.kind[nodes].tolist(), strict=True)}
     for group in arrange(units, [], [], zip(itertools.repeat(()), *ends), rules.limits):
         places = [place[name] for name in group.members]
-        cluster[places] = min(places)
+        cluster[places] = places[0]
     return cluster
 
 
 def _founders(cluster: Ints, first_seen: Ints, strength: Ints) -> Ints:
     """Place of the member of each one's cluster that was first seen, then is the strongest, then has the least id."""
-    order = np.lexsort((strength, first_seen, cluster))
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = cluster[order[1:]] != cluster[order[:-1]]
+    order = np.lexsort((strength, first_seen))[::-1]
     founder = np.zeros(len(order), np.int64)
-    founder[cluster[order[is_first]]] = order[is_first]
+    founder[cluster[order]] = order  # the last of a cluster stays
     return founder[cluster]
 
 

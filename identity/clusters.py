@@ -58,6 +58,7 @@ class _Forest:
                 self.nevers.setdefault(b, set()).add((b, a))
 
     def root(self, identifier: str) -> str:
+        """The member that names the identifier's set."""
         parent = self._parent
         while parent[identifier] != identifier:
             parent[identifier] = identifier = parent[parent[identifier]]
@@ -71,6 +72,7 @@ class _Forest:
         return any(self.root(far) == other for _, far in self.nevers[few])
 
     def join(self, x: str, y: str, counts: Vector, at: Rank) -> None:
+        """Make one set of those with the roots `x` and `y`."""
         if len(self.members[x]) < len(self.members[y]):
             x, y = y, x
         self._parent[y] = x
@@ -166,23 +168,16 @@ def clusters(
     groups = arrange(units, forces, nevers, live, rules.limits)
 
     founding = {i: (first_seen[i], rules.facts(kinds[i]).strength, i) for i in units}
-    profile_of = {i: i for i in excluded}
-    members: dict[str, tuple[str, ...]] = {}
-    by_profile: dict[str, Group] = {}
-    for group in groups:
-        profile_id = min(founding[i] for i in group.members)[2]
-        by_profile[profile_id] = group
-        profile_of.update(dict.fromkeys(group.members, profile_id))
-        if len(group.members) > 1:
-            members[profile_id] = tuple(sorted(group.members))
+    named = {min(founding[i] for i in group.members)[2]: group for group in groups}
+    profile_of = {i: i for i in excluded} | {i: p for p, group in named.items() for i in group.members}
     pairs = [(a, b) for _, a, b in live]
     return Assignment(
         profile_of,
-        members,
+        {p: tuple(sorted(group.members)) for p, group in named.items() if len(group.members) > 1},
         excluded,
         tuple((a, b) for a, b in pairs if profile_of[a] == profile_of[b]),
         tuple((a, b) for a, b in forces if profile_of[a] == profile_of[b]),
-        _refused([*pairs, *forces], profile_of, by_profile, rules.limits),
+        _refused([*pairs, *forces], profile_of, named, rules.limits),
     )
 
 

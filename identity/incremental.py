@@ -100,8 +100,6 @@ class Resolver:
         the size of a batch. O(1) for a day on which nothing waits.
         """
         changes = Changes()
-        if date <= self.date:
-            return changes
         days = range(self.date + 1, date + 1)
         for name in ("due", "later"):
             for day in days:
@@ -110,8 +108,8 @@ class Resolver:
                     batch.take_waiting(name, day, chunk)
                     changes.append(batch.finish())
                 self._state.delete(f"{name}:{day}")
-        self.date = date
-        self._state.put("date", date)
+        self.date = max(self.date, date)
+        self._state.put("date", self.date)
         if self._checked:
             self._checked.compare(self)
         return changes

@@ -35,12 +35,12 @@ class Limits:
     """
 
     def __init__(self, most: Mapping[str, int], most_with: Mapping[tuple[str, str], int]) -> None:
-        caps: dict[str, int] = {}
-        for name, number in most.items():
-            caps[name] = number + 1
+        enough = [(name, number + 1) for name, number in most.items()]
         for (holder, name), number in most_with.items():
-            caps[holder] = max(caps.get(holder, 0), 1)
-            caps[name] = max(caps.get(name, 0), number + 1)
+            enough += [(holder, 1), (name, number + 1)]
+        caps: dict[str, int] = {}
+        for name, count in enough:
+            caps[name] = max(count, caps.get(name, count))
         names = sorted(caps)
         at = {name: i for i, name in enumerate(names)}
         self.caps: Vector = tuple(caps[name] for name in names)

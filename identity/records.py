@@ -110,22 +110,20 @@ class Identifier:
 class Couple:
     """A pair of identifiers, the smaller id first: its link, its override, its published refusal.
 
-    `first` and `last` are the days of its link, None without one.
+    `days` are the first and the last of its link, None without one.
     """
 
-    __slots__ = ("first", "last", "override", "refusal", "stored", "x", "y")
+    __slots__ = ("days", "override", "refusal", "stored", "x", "y")
 
     def __init__(self, x: Identifier, y: Identifier, stored: tuple[Any, ...] | None) -> None:
         self.x = x
         self.y = y
         self.stored = stored
-        self.first: int | None
-        self.last: int | None
-        self.first, self.last = stored[:2] if stored else (None, None)
+        self.days = stored_days(stored)
         self.refusal = stored_refusal(stored)
         self.override: tuple[Verb, int, str, int | None] | None
         """verb, at, id, expires_on of the newest."""
-        self.override = stored[3] if stored and len(stored) > 2 else None
+        self.override = (*stored, None, None)[3] if stored else None  # a pair that is only seen is short
 
     @property
     def pair(self) -> Pair:
@@ -140,13 +138,19 @@ class Couple:
     def record(self) -> tuple[Any, ...] | None:
         """Its value in the state; short for the many links that are nothing but seen."""
         if self.refusal or self.override:
-            return (self.first, self.last, self.refusal and tuple(self.refusal), self.override)
-        return None if self.first is None else (self.first, self.last)
+            return (*(self.days or (None, None)), self.refusal and tuple(self.refusal), self.override)
+        return self.days
+
+
+def stored_days(stored: tuple[Any, ...] | None) -> tuple[int, int] | None:
+    """The days that a pair's value in the state holds."""
+    return None if stored is None or stored[0] is None else (stored[0], stored[1])
 
 
 def stored_refusal(stored: tuple[Any, ...] | None) -> Refusal | None:
     """The refusal that a pair's value in the state holds."""
-    return Refusal(*stored[2]) if stored and len(stored) > 2 and stored[2] else None
+    refusal = (*stored, None)[2] if stored else None
+    return Refusal(*refusal) if refusal else None
 
 
 class Cluster:

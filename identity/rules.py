@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import yaml
@@ -60,15 +61,22 @@ class IdentityRules:
     namespaces: tuple[NamespaceRule, ...] = ()
     blocked_patterns: frozenset[str] = frozenset()
     blocked_ids: frozenset[str] = frozenset()
-    limits: Limits = field(init=False, repr=False, compare=False)
-    _by_name: dict[str, tuple[int, NamespaceRule]] = field(init=False, repr=False, compare=False)
-    _facts: dict[str, KindFacts] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def limits(self) -> Limits:
+        """What one profile may hold."""
         most = {r.name: r.max_per_profile for r in self.namespaces if r.max_per_profile is not None}
         most_with = {(r.name, n): most for r in self.namespaces for n, most in sorted(r.limits_with.items())}
-        object.__setattr__(self, "limits", Limits(most, most_with))
-        object.__setattr__(self, "_by_name", {rule.name: (i, rule) for i, rule in enumerate(self.namespaces)})
+        return Limits(most, most_with)
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[int, NamespaceRule]]:
+        return {rule.name: (i, rule) for i, rule in enumerate(self.namespaces)}
+
+    @cached_property
+    def _facts(self) -> dict[str, KindFacts]:
+        """Of the kinds asked for until now."""
+        return {}
 
     def strength(self, namespace: str) -> int:
         """Place of the namespace, 0 is the strongest; all that are not listed share the last."""
@@ -142,8 +150,13 @@ def rank(a: str, b: str, facts_a: KindFacts, facts_b: KindFacts, first: int, las
     Strength of the weaker end's namespace, then that namespace's `keep`, then the link's id. More evidence
     only ever improves a rank: `first` falls, `last` grows.
     """
-    weaker = facts_a if facts_a.strength >= facts_b.strength else facts_b
-    return (weaker.strength, -last if weaker.rule.keep == "latest" else first, a, b)
+    end = weaker(facts_a, facts_b)
+    return (end.strength, -last if end.rule.keep == "latest" else first, a, b)
+
+
+def weaker(facts_a: KindFacts, facts_b: KindFacts) -> KindFacts:
+    """Facts of the weaker end of a link; ends of one strength have the same rule, or none."""
+    return facts_a if facts_a.strength >= facts_b.strength else facts_b
 
 
 def expiry_day(facts_a: KindFacts, facts_b: KindFacts, last: int) -> int | None:

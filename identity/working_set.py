@@ -22,7 +22,7 @@ from identity.clusters import refusal_between
 from identity.evidence import Pair, Verb
 from identity.limits import Refusal
 from identity.packs import CHUNK
-from identity.records import Cluster, Couple, Identifier, State
+from identity.records import Cluster, Couple, Identifier, State, stored_days
 from identity.rules import IdentityRules, Rank, expiry_day, rank
 from schemas.ids import ordered
 
@@ -72,16 +72,19 @@ class WorkingSet:
     def days(self, a: str, b: str) -> tuple[int, int] | None:
         """First and last day of a link, without loading it; None when it was not seen."""
         found = self.couples.get((a, b))
-        if found is not None:
-            return None if found.first is None or found.last is None else (found.first, found.last)
-        stored = self._state.get(f"l:{a}:{b}")
-        return None if stored is None or stored[0] is None else stored[:2]
+        return stored_days(self._state.get(f"l:{a}:{b}")) if found is None else found.days
 
     def neighbours(self, identifier: Identifier) -> Iterator[str]:
         """Identifiers with which it shares a known pair, unless it is shared or was when the pair came."""
-        for k in range(-(-(identifier.degree - len(identifier.fresh)) // CHUNK)):
-            yield from self._state.get(f"n:{identifier.id}:{k}") or ()
+        for start in range(0, identifier.degree - len(identifier.fresh), CHUNK):
+            yield from self._chunk(identifier.id, start)
         yield from identifier.fresh
+
+    def _chunk(self, id_: str, start: int) -> tuple[str, ...]:
+        """The stored neighbours from the one with this number on."""
+        chunk: tuple[str, ...] | None = self._state.get(f"n:{id_}:{start // CHUNK}")
+        assert chunk, f"neighbours {start} of {id_} are missing"
+        return chunk
 
     def make_neighbours(self, a: Identifier, b: Identifier) -> None:
         """Note a new pair at both its ends."""
@@ -109,9 +112,8 @@ class WorkingSet:
         return cluster.members
 
     def replace(self, gone: Iterable[str], new: Iterable[Cluster]) -> None:
-        """Put new clusters, with their members, in the place of others."""
+        """Put new clusters, with their members, in the place of others whose members were asked for."""
         for profile in gone:
-            self.members(self.cluster(profile))
             self.clusters[profile] = None
         for cluster in new:
             if cluster.profile not in self.published:
@@ -127,15 +129,15 @@ class WorkingSet:
 
     def is_live(self, couple: Couple) -> bool:
         """True when the pair has a link that has not expired."""
-        if couple.last is None:
+        if couple.days is None:
             return False
         expires = self.expiry(couple)
         return expires is None or self.date < expires
 
     def expiry(self, couple: Couple) -> int | None:
         """First day on which the pair's link no longer counts, None when it never expires."""
-        assert couple.last is not None
-        return expiry_day(couple.x.facts, couple.y.facts, couple.last)
+        assert couple.days
+        return expiry_day(couple.x.facts, couple.y.facts, couple.days[1])
 
     def is_edge(self, couple: Couple) -> bool:
         """True when something speaks for joining the pair: a live link or a force-link."""
@@ -143,10 +145,9 @@ class WorkingSet:
 
     def rank(self, couple: Couple) -> Rank:
         """Rank of the pair's link."""
-        assert couple.first is not None
-        assert couple.last is not None
+        assert couple.days
         x, y = couple.x, couple.y
-        return rank(x.id, y.id, x.facts, y.facts, couple.first, couple.last)
+        return rank(x.id, y.id, x.facts, y.facts, *couple.days)
 
     def refusal(self, one: Cluster, two: Cluster) -> Refusal | None:
         """What stands against joining two clusters."""
@@ -187,7 +188,7 @@ class WorkingSet:
             put(f"{name}:{day}:{chunks}", tuple(items))
             put(f"{name}:{day}", chunks + 1)
         for mark, holds in self._marks.items():
-            put(mark, 1) if holds else delete(mark)
+            put(mark, holds) if holds else delete(mark)
         for identifier in self.identifiers.values():
             self._flush_identifier(identifier)
         for (a, b), couple in self.couples.items():
@@ -203,21 +204,18 @@ class WorkingSet:
     def _flush_identifier(self, identifier: Identifier) -> None:
         """Write an identifier, and its new neighbours behind the old ones."""
         record = identifier.record()
-        if record == identifier.stored or (
-            identifier.stored is None and not (record[0] or identifier.degree)
-        ):
+        if record == identifier.stored:
             return
         self._state.put("i:" + identifier.id, record)
         had = identifier.stored[4] if identifier.stored else 0
         if identifier.degree == 0:
-            for k in range(-(-had // CHUNK)):
-                self._state.delete(f"n:{identifier.id}:{k}")
+            for start in range(0, had, CHUNK):
+                self._state.delete(f"n:{identifier.id}:{start // CHUNK}")
         fresh = identifier.fresh
         while fresh:
             k, used = divmod(had, CHUNK)
-            key = f"n:{identifier.id}:{k}"
-            before = self._state.get(key) if used else ()
-            self._state.put(key, (*(before or ()), *fresh[: CHUNK - used]))
+            before = self._chunk(identifier.id, had) if used else ()
+            self._state.put(f"n:{identifier.id}:{k}", (*before, *fresh[: CHUNK - used]))
             had += min(len(fresh), CHUNK - used)
             fresh = fresh[CHUNK - used :]
 
@@ -230,7 +228,7 @@ class WorkingSet:
                 self._state.delete("c:" + profile)
         elif cluster.record() != cluster.stored:
             self._state.put("c:" + profile, cluster.record())
-        if published is not None and members != published:
+        if members != published:
             if members:
                 self._state.put("m:" + profile, members)
             else:

@@ -210,7 +210,7 @@ class Normalizer:
             return None
         normal = value.encode()
         iid = self._identifier_ids(namespace, scope)(normal)
-        kind = kind_of(namespace, patterns_of(namespace, value))
+        kind = kind_of(namespace, patterns_of(value))
         row = (
             self.workspace.name, iid, namespace, scope, kind, mask(namespace, value),
             self.keys.seal(normal), received_at,

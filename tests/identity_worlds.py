@@ -67,9 +67,9 @@ def make_document(random: Random) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": name}
         if random.random() < 0.5:
             entry["max_per_profile"] = random.randint(1, 2)
-        if random.random() < 0.4:
+        if random.random() < 0.5:
             entry["shared_above"] = {random.choice(NAMESPACES): random.randint(1, 2) for _ in range(2)}
-        if random.random() < 0.3:
+        if random.random() < 0.5:
             entry["with"] = {random.choice(NAMESPACES[:5]): random.randint(1, 2)}
         if random.random() < 0.6:
             entry["keep"] = random.choice(("first", "latest"))
@@ -85,7 +85,7 @@ def make_override(random: Random, kinds: Collection[str], id_: str) -> Override:
     a, b = random.sample(sorted(kinds), 2)
     verb: Verb = random.choice(("force", "force", "never", "never", "none"))
     expires_on = random.choice((None, random.randint(1, DAYS + 4)))
-    return Override(a, b, verb, random.randint(0, 3), id_, expires_on)
+    return Override(a, b, verb, random.randint(0, 9), id_, expires_on)
 
 
 def make_event(random: Random, kinds: Collection[str], days: range) -> tuple[int, tuple[str, ...]]:
@@ -94,15 +94,19 @@ def make_event(random: Random, kinds: Collection[str], days: range) -> tuple[int
 
 
 def make_world(random: Random, events: int) -> World:
-    """A world with so many events, and up to four overrides."""
+    """A world with so many events, and few overrides or many of few identifiers."""
     document = make_document(random)
     kinds: dict[str, str] = {}
+    present = random.sample(NAMESPACES, random.randint(2, 6))
     for n in range(random.randint(4, 12)):
-        namespace = random.choice(NAMESPACES)
-        kinds[identify(namespace, str(n))] = namespace + ("|zeros" if random.random() < 0.04 else "")
+        namespace = random.choice(present)
+        kinds[identify(namespace, str(n))] = namespace + ("|zeros" if random.random() < 0.1 else "")
     world = World(kinds, document, parse_rules(yaml.safe_dump(document), identify))
-    world.events = [make_event(random, kinds, range(DAYS + 3)) for _ in range(events)]
-    world.overrides = [make_override(random, kinds, f"o{n}") for n in range(random.randint(0, 4))]
+    world.events = [make_event(random, kinds, range(-2, DAYS + 3)) for _ in range(events)]
+    disputed = random.sample(sorted(kinds), random.randint(3, len(kinds)))
+    world.overrides = [
+        make_override(random, disputed, f"o{n}") for n in range(random.choice((0, 1, 2, 4, 16)))
+    ]
     return world
 
 

@@ -13,11 +13,11 @@ NO_LIMIT = 10**9
 
 
 class Truth(NamedTuple):
-    """What the oracle says: profile of each sighted identifier, who is excluded, which pairs are refused."""
+    """What the oracle says: profile of each sighted identifier, who is excluded, which pairs are refused and why."""
 
     profile_of: dict[str, str]
     excluded: dict[str, str]
-    refused: set[tuple[str, str]]
+    refused: dict[tuple[str, str], tuple[str, str] | None]
 
 
 def oracle(
@@ -62,24 +62,29 @@ def oracle(
         weaker, days = max(pair, key=lambda i: strength[i]), seen.edges[pair]["days"]
         return (strength[weaker], -max(days) if rule[weaker].get("keep") == "latest" else min(days), pair)
 
-    def allowed(whole: set[str]) -> bool:
+    def obstacle(whole: set[str]) -> tuple[str, str] | None:
+        for pair in sorted(sorted(pair) for pair in nevers if pair <= whole):
+            return "never_link", " ".join(pair)
         count = {n: sum(any(space[i] == n for i in g & whole) for g in groups) for n in set(space.values())}
-        return not any(pair <= whole for pair in nevers) and all(
-            count[n] <= entries[n][1].get("max_per_profile", NO_LIMIT)
-            and all(count.get(m, 0) <= most for m, most in entries[n][1].get("with", {}).items())
-            for n in count
-            if n in entries and count[n]
-        )
+        for n, (_, entry) in entries.items():
+            if count.get(n, 0) > (most := entry.get("max_per_profile", NO_LIMIT)):
+                return "limit", f"{n}: {most}"
+        for n, (_, entry) in entries.items():
+            for m, most in sorted(entry.get("with", {}).items()):
+                if count.get(n) and count.get(m, 0) > most:
+                    return "with", f"{n} with {m}: {most}"
+        return None
 
     pairs = sorted(((min(e), max(e)) for e in seen.edges if live(*e)), key=rank)
     for a, b in pairs:
-        if allowed(together(a, b)):
+        if not obstacle(together(a, b)):
             joined.add_edge(a, b)
     profile_of = {i: i for i in excluded}
     for cluster in nx.connected_components(joined):
         profile_of |= dict.fromkeys(cluster, min(cluster, key=lambda i: (first_seen[i], strength[i], i)))
     pairs += forces
-    return Truth(profile_of, excluded, {(a, b) for a, b in pairs if profile_of[a] != profile_of[b]})
+    refused = {(a, b): obstacle(together(a, b)) for a, b in pairs if profile_of[a] != profile_of[b]}
+    return Truth(profile_of, excluded, refused)
 
 
 def _blocked(

@@ -99,8 +99,8 @@ SABOTAGES = [
     ),
     Sabotage(
         "rank reversed", "identity/rules.py",
-        "return (weaker.strength, -last if weaker.rule.keep == \"latest\" else first, a, b)",
-        "return (-weaker.strength, -last if weaker.rule.keep == \"latest\" else first, a, b)",
+        "return (end.strength, -last if end.rule.keep == \"latest\" else first, a, b)",
+        "return (-end.strength, -last if end.rule.keep == \"latest\" else first, a, b)",
         ORACLE,
     ),
     Sabotage(
@@ -142,7 +142,7 @@ SABOTAGES = [
     ),
     Sabotage(
         "a device keeps its first owner", "identity/rules.py",
-        "-last if weaker.rule.keep == \"latest\" else first", "first", ORACLE,
+        "-last if end.rule.keep == \"latest\" else first", "first", ORACLE,
     ),
     Sabotage(
         "the resolver lets no link expire", "identity/batch.py",

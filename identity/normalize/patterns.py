@@ -1,6 +1,6 @@
 """Named patterns: kinds of values that stand for nobody or for many; identity.yaml says which of them block.
 
-Invariant: which patterns a value matches depends on namespace and normal form alone, so it is evidence. A
+Invariant: which patterns a value matches depends on its normal form alone, so it is evidence. A
 pattern never changes its meaning; a new meaning gets a new name.
 
 | pattern | matches |
@@ -53,10 +53,10 @@ PATTERNS = ("placeholders", *(name for name, *_ in _BY_SHAPE))
 """Every named pattern."""
 
 
-def patterns_of(namespace: str, value: str) -> tuple[str, ...]:
-    """Names, ascending, of the patterns that a normal form matches, whatever its namespace.
+def patterns_of(value: str) -> tuple[str, ...]:
+    """Names, ascending, of the patterns that a normal form matches.
 
-    >>> patterns_of("phone", "+8613800138000"), patterns_of("user_id", '"undefined"')
+    >>> patterns_of("+8613800138000"), patterns_of('"undefined"')
     (('test_phones',), ('placeholders',))
     """
     found = ["placeholders"] if value.strip(_QUOTES).strip().casefold() in _PLACEHOLDERS else []

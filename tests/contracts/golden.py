@@ -102,7 +102,7 @@ class Golden:
             namespace, scope, text = raw
             value = normalize(self._secrets.workspace.namespaces[namespace], text, "CN")
             assert value is not None
-            kind = kind_of(namespace, patterns_of(namespace, value))
+            kind = kind_of(namespace, patterns_of(value))
             row = {"identifier_id": self.id(raw), "namespace": namespace, "scope": scope, "kind": kind,
                    "mask": mask(namespace, value), "sealed": self.keys.seal(value.encode())}  # fmt: skip
             self.insert("identifiers", row, row)

@@ -1,7 +1,9 @@
 """Laws of building at once: it equals the pure function, and a resolver goes on from it as if it had seen all."""
 
+import functools
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import networkx
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from identity import bulk, packs, working_set
+from identity import bulk, incremental, packs, working_set
 from identity.bulk import Bulk, Evidence, components
 from identity.clusters import Assignment, Refusal, clusters
 from identity.evidence import Link, Sighting
 from identity.incremental import MemoryState, Resolver, State
+from identity.rules import expiry_day, rank
 from pipelines.local_job import DictState
 from pipelines.state import Packed
 from tests.identity_worlds import DAYS, World, worlds
@@ -68,6 +71,15 @@ def bulk_rows(of: Bulk) -> dict[str, object]:
     }
 
 
+def make_small(parts: pytest.MonkeyPatch) -> None:
+    """So that a small world has many packs, blocks, chunks and portions."""
+    for module, name, size in (
+        (bulk, "_BLOCK", 2), (incremental, "PACK", 3), (incremental, "DUE", 2),
+        (packs, "CHUNK", 2), (working_set, "CHUNK", 2),
+    ):  # fmt: skip
+        parts.setattr(module, name, size)
+
+
 @pytest.mark.parametrize("new_state", STATES, ids=["memory", "packed"])
 @given(world=worlds, random=st.randoms(use_true_random=True), date=st.integers(0, DAYS))
 @settings(max_examples=150, deadline=None)
@@ -76,9 +88,7 @@ def test_a_resolver_goes_on_from_what_was_built(
 ) -> None:
     """`check` compares with the pure function after every call."""
     with pytest.MonkeyPatch.context() as small:
-        small.setattr(bulk, "_BLOCK", 2)
-        small.setattr(packs, "CHUNK", 2)
-        small.setattr(working_set, "CHUNK", 2)
+        make_small(small)
         told = random.randint(0, len(world.events))
         sightings = [s for event in world.events[:told] for s in world.sightings(*event)]
         links = [link for event in world.events[:told] for link in world.links(*event)]
@@ -92,6 +102,76 @@ def test_a_resolver_goes_on_from_what_was_built(
             if random.random() < 0.1:
                 resolver.advance(resolver.date + random.choice((1, 3)))
         resolver.advance(DAYS + 4)
+
+
+def expected_state(world: World, sightings: list[Sighting], links: list[Link], date: int) -> dict[str, Any]:
+    """What identity/working_set.py says that a state holds, without overrides; neighbours as a set for each."""
+    of, rules = clusters(links, sightings, [], world.rules, date), world.rules
+    facts = {i: rules.facts(world.kinds[i]) for i in of.profile_of}
+    width = max((len(f.counted) for f in facts.values()), default=0)
+    first = {i: min(s.day for s in sightings if s.identifier == i) for i in facts}
+    days: dict[tuple[str, str], list[int]] = {}
+    for a, b, day in links:
+        if day <= date:
+            days.setdefault((a, b), []).append(day)
+    state: dict[str, Any] = {"date": date}
+    near: dict[str, set[str]] = {i: set() for i in facts}
+    counters = {i: [0] * width for i in facts}
+    for (a, b), seen in days.items():
+        is_kept = not {a, b} & of.excluded.keys()
+        for one, other in ((a, b), (b, a)):
+            namespace = facts[other].rule.name
+            if "blocked" not in (of.excluded.get(a), of.excluded.get(b)) and namespace in facts[one].counted:
+                counters[one][facts[one].counted[namespace][0]] += 1
+                is_kept = is_kept or one not in of.excluded
+        if is_kept:
+            refusal = of.refused.get((a, b))
+            state[f"l:{a}:{b}"] = (min(seen), max(seen), *((tuple(refusal), None) if refusal else ()))
+        if not {a, b} & of.excluded.keys():
+            near[a].add(b)
+            near[b].add(a)
+            expires = expiry_day(facts[a], facts[b], max(seen))
+            if expires is not None and expires > date:
+                state.setdefault(f"due:{expires}", set()).add((a, b, "link"))
+    contested = {of.profile_of[end] for pair in of.refused for end in pair}
+    for i, profile in of.profile_of.items():
+        state[f"i:{i}"] = (
+            world.kinds[i], first[i], profile, of.excluded.get(i, ""), len(near[i]), tuple(counters[i])
+        )  # fmt: skip
+        state[f"n:{i}"] = near[i]
+        if profile == i and (i in of.members or i in contested):
+            inside = [pair for pair in of.accepted if of.profile_of[pair[0]] == i]
+            ranks = [rank(*p, facts[p[0]], facts[p[1]], min(days[p]), max(days[p])) for p in inside]
+            counts = functools.reduce(rules.limits.joined, (facts[m].unit for m in of.members.get(i, (i,))))
+            state[f"c:{i}"] = (counts, max(ranks, default=()), (), i in contested)
+            state |= {f"m:{i}": of.members[i]} if i in of.members else {}
+    return state
+
+
+@given(world=worlds, date=st.integers(0, DAYS + 4))
+@settings(max_examples=100, deadline=None)
+def test_what_was_built_is_what_a_resolver_keeps(world: World, date: int) -> None:
+    sightings, links = world.all_sightings, world.all_links
+    memory, packed = MemoryState(), Packed(DictState(), "g:")
+    with pytest.MonkeyPatch.context() as small:
+        make_small(small)
+        for state in (memory, packed):
+            Resolver(state, world.rules, date).build(evidence(sightings, links, date))
+        assert all(packed.get(key) == value for key, value in memory.values.items())
+    found: dict[str, Any] = {f"n:{i}": set() for i in {s.identifier for s in sightings if s.day <= date}}
+    for key, value in memory.values.items():
+        letter, _, rest = key.partition(":")
+        if letter in ("n", "due") and ":" in rest:
+            assert len(value) <= 2
+            kept = found.setdefault(key.rpartition(":")[0], set())
+            assert kept.isdisjoint(value)
+            kept |= set(value)
+        elif letter == "due":
+            assert all(f"{key}:{k}" in memory.values for k in range(value))
+            assert f"{key}:{value}" not in memory.values
+        else:
+            found[key] = value
+    assert found == expected_state(world, sightings, links, date)
 
 
 @given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=60))

@@ -36,7 +36,7 @@ def test_it_equals_the_oracle(world: World, date: int) -> None:
     found, truth = assignment_of(world, date), world.truth(date)
     assert found.profile_of == truth.profile_of
     assert found.excluded == truth.excluded
-    assert found.refused.keys() == truth.refused
+    assert found.refused == truth.refused
 
 
 @given(worlds, dates, st.randoms(use_true_random=False))
@@ -71,24 +71,6 @@ def test_excluded_identifiers_and_never_linked_pairs_stay_apart(world: World, da
         assert found.excluded.keys().isdisjoint(members)
         assert not any(a in members and b in members for a, b in nevers)
     assert not any(a in found.excluded or b in found.excluded for a, b in found.accepted)
-
-
-@given(worlds, dates)
-@settings(max_examples=150, deadline=None)
-def test_a_refusal_names_what_stands_against_joining_the_two_clusters(world: World, date: int) -> None:
-    found = assignment_of(world, date)
-    for (a, b), (reason, blocker) in found.refused.items():
-        x, y = (found.members.get(found.profile_of[i], (i,)) for i in (a, b))
-        if reason == "never_link":
-            one, other = blocker.split()
-            assert (one in x and other in y) or (one in y and other in x)
-            continue
-        count = groups_of(world, x + y, found.forced)
-        name, most = blocker.rsplit(": ", 1)
-        holder, _, target = name.rpartition(" with ")
-        assert count[target] > int(most)
-        assert reason == ("with" if holder else "limit")
-        assert not holder or count[holder]
 
 
 @given(worlds, dates)

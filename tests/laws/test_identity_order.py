@@ -2,13 +2,18 @@
 
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from identity import working_set
 from identity.clusters import Assignment, Refusal, clusters
-from identity.evidence import Override
+from identity.evidence import Override, Sighting
 from identity.incremental import Changes, IdentityRow, MemoryState, Resolver
-from tests.identity_worlds import DAYS, World, worlds
+from tests.identity_worlds import DAYS, World, make_override, make_world, worlds
+
+CHUNK = 2
+"""So that an identifier has several chunks of neighbours."""
 
 
 class Published:
@@ -85,9 +90,36 @@ def run(world: World, random: Random, last: int) -> None:
         for identifier in expected.profile_of:
             assert resolver.current(identifier).profile_id == expected.profile_of[identifier]
             assert resolver.members(identifier) == expected.members.get(identifier, ())
+        neighbours_are_kept_once(state)
+        pairs_are_kept_while_they_matter(state, world)
     truth = world.truth(date)
     assert all(published.profile(i) == profile for i, profile in truth.profile_of.items())
-    assert published.refused.keys() == truth.refused
+    assert published.refused == truth.refused
+
+
+def neighbours_are_kept_once(state: MemoryState) -> None:
+    """As many as the identifier's record says, none when it is shared, in chunks of which all but the last are full."""
+    for key, record in state.values.items():
+        if key.startswith("i:"):
+            starts = range(0, record[4], CHUNK)
+            chunks = [state.values[f"n:{key[2:]}:{k}"] for k in range(len(starts))]
+            assert [len(chunk) for chunk in chunks[:-1]] == [CHUNK] * (len(chunks) - 1)
+            assert len({other for chunk in chunks for other in chunk}) == sum(map(len, chunks)) == record[4]
+            assert sum(other.startswith(f"n:{key[2:]}:") for other in state.values) == len(chunks)
+            assert record[3] != "shared" or not chunks
+
+
+def pairs_are_kept_while_they_matter(state: MemoryState, world: World) -> None:
+    """A pair of one that clusters and one that does not is only kept where it is counted, or somebody spoke of it."""
+    for key, record in state.values.items():
+        if key.startswith("l:") and not record[3:]:
+            ends = key.split(":")[1:]
+            usable = [i for i in ends if not state.values[f"i:{i}"][3]]
+            if len(usable) == 1:
+                one, other = (
+                    world.rules.facts(world.kinds[i]) for i in sorted(ends, key=lambda i: i not in usable)
+                )
+                assert other.rule.name in one.counted
 
 
 @given(worlds, st.randoms(use_true_random=True), st.integers(0, DAYS))
@@ -95,4 +127,19 @@ def run(world: World, random: Random, last: int) -> None:
 def test_every_order_batching_and_passing_of_days_equals_the_pure_function(
     world: World, random: Random, last: int
 ) -> None:
-    run(world, random, last)
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(working_set, "CHUNK", CHUNK)
+        run(world, random, last)
+
+
+@given(st.randoms(use_true_random=True))
+@settings(max_examples=100, deadline=None)
+def test_of_all_that_stewards_say_of_a_few_identifiers_the_newest_words_hold(random: Random) -> None:
+    """`check` compares with the pure function after every word."""
+    world = make_world(random, 6)
+    resolver = Resolver(MemoryState(), world.rules, DAYS, check=True)
+    resolver.add([Sighting(i, kind, 0) for i, kind in world.kinds.items()])
+    resolver.add(world.all_sightings, world.all_links)
+    disputed = random.sample(sorted(world.kinds), 4)
+    for n in range(15):
+        resolver.add(overrides=[make_override(random, disputed, f"o{n}")])

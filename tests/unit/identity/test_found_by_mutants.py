@@ -25,6 +25,16 @@ def test_a_quoted_letter_is_a_mailbox() -> None:
     assert normalize(NamespaceSpec("email", "email"), '"a"@firm.cn', "CN") == "a@firm.cn"
 
 
+def test_the_longest_mailbox_is_a_mailbox() -> None:
+    spec = NamespaceSpec("email", "email")
+    assert normalize(spec, "a" * 64 + "@firm.cn", "CN") == "a" * 64 + "@firm.cn"
+    assert normalize(spec, "a" * 65 + "@firm.cn", "CN") is None
+
+
+def test_the_last_label_of_a_domain_is_its_top() -> None:
+    assert normalize(NamespaceSpec("email", "email"), "anna@shop.firm.123", "CN") is None
+
+
 def test_the_longest_value_is_a_value() -> None:
     spec = NamespaceSpec("crm_id", max_length=1024)
     assert normalize(spec, "x" * 1024, "CN") == "x" * 1024
@@ -34,6 +44,12 @@ def test_the_longest_value_is_a_value() -> None:
 def test_a_wrong_pair_between_two_hard_cells_has_both_causes() -> None:
     found = errors_by_cause({"a": 1, "b": 1}, {"a": "x", "b": "y"}, {"a": "kiosk", "b": "shop phone"})
     assert found == [CauseCount("kiosk + shop phone", 1, 0)]
+
+
+def test_a_wrong_pair_has_no_causes_of_others_in_its_cluster() -> None:
+    people = {"a": "x", "b": "y", "c": "z"}
+    found = errors_by_cause(dict.fromkeys("abc", 1), people, {"a": "kiosk", "c": "shop phone"})
+    assert {count.cause for count in found} == {"kiosk", "kiosk + shop phone", "shop phone"}
 
 
 def test_how_counts_the_date_itself_and_the_first_of_many_days() -> None:
@@ -51,6 +67,14 @@ def test_a_way_over_two_shared_identifiers_is_longer_than_one_over_one() -> None
     sightings = [Sighting(i, "cookie", 1) for i in "abstuxyz"]
     found = why_not("a", "b", clusters(links, sightings, [], rules, 1), links, 1)
     assert [obstacle.blocker for obstacle in found] == ["u"]
+
+
+def test_a_way_over_four_blocked_identifiers_is_longer_than_one_over_three_refused_links() -> None:
+    rules = IdentityRules((NamespaceRule("user", 1),), blocked_ids=frozenset("stvw"))
+    links = [Link(*ordered(*pair), 1) for pair in ("ac", "cd", "db", "as", "st", "tv", "vw", "wb")]
+    sightings = [Sighting(i, "user", 1) for i in "abcdstvw"]
+    found = why_not("a", "b", clusters(links, sightings, [], rules, 1), links, 1)
+    assert [(obstacle.a, obstacle.b) for obstacle in found] == [("a", "c"), ("c", "d"), ("d", "b")]
 
 
 def test_a_withdrawn_force_link_leaves_no_refusal() -> None:

@@ -71,6 +71,38 @@ def test_a_person_with_thousands_of_cookies_has_no_growing_value_but_the_members
     assert len(resolver.members("p1") or resolver.members("a0")) == 2001
 
 
+@pytest.mark.parametrize("cookie", "az")
+def test_a_person_whose_link_is_refused_costs_no_more_for_a_cookie(cookie: str) -> None:
+    """Counts and never-links stay what they were, so no reason can change; by id, either is first."""
+    state = CountingState()
+    resolver = Resolver(state, RULES, 0)
+    meet(resolver, "p1", "u1")
+    meet(resolver, "p1", "u2")
+    assert resolver.refusal("p1", "u2")
+    costs = []
+    for n in range(300):
+        before = state.calls
+        meet(resolver, "p1", f"{cookie}{n}")
+        costs.append(state.calls - before)
+    assert max(costs[-50:]) <= max(costs[:50])
+
+
+@pytest.mark.parametrize("cookie", ["a1", "z1"])
+def test_a_cookie_costs_the_same_however_many_never_links_a_person_has(cookie: str) -> None:
+    costs = []
+    for nevers in (0, 50):
+        state = CountingState()
+        resolver = Resolver(state, RULES, 0)
+        meet(resolver, "p1", "u1")
+        for n in range(nevers):
+            meet(resolver, f"x{n}")
+            resolver.add(overrides=[Override("u1", f"x{n}", "never", 1, "o")])
+        before = state.calls
+        meet(resolver, "p1", cookie)
+        costs.append(state.calls - before)
+    assert costs[0] == costs[1]
+
+
 def test_a_repeated_event_is_read_and_nothing_else() -> None:
     state = CountingState()
     resolver = Resolver(state, RULES, 0)
@@ -128,6 +160,16 @@ def test_an_expired_link_lets_go_and_comes_back_with_its_old_first_day() -> None
     assert resolver.advance(55).clusters == {"u1": ()}
 
 
+def test_a_refused_force_link_stays_refused_when_its_link_expires() -> None:
+    resolver = Resolver(MemoryState(), RULES, 0, check=True)
+    meet(resolver, "a1", "u1")
+    meet(resolver, "a2")
+    resolver.add(overrides=[Override("a1", "a2", "never", 1, "1"), Override("a1", "u1", "force", 2, "2")])
+    resolver.add(overrides=[Override("a2", "u1", "force", 3, "3")])
+    resolver.advance(30)
+    assert resolver.refusal("a1", "u1") == Refusal("never_link", "a1 a2")
+
+
 def test_a_date_before_the_one_in_force_changes_nothing() -> None:
     resolver = Resolver(MemoryState(), RULES, 10)
     assert resolver.advance(5) == Changes()
@@ -178,6 +220,16 @@ def test_what_waits_is_kept_once_however_often_it_comes() -> None:
     assert len(state.values["later:2:0"]) == 3
 
 
+def test_an_override_waits_once_for_its_end_however_often_it_is_said() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, RULES, 5)
+    for _ in range(3):
+        resolver.add(
+            overrides=[Override("u1", "u2", "never", 1, "o", 9), Override("u1", "u3", "never", 1, "o", 5)]
+        )
+    assert {key for key in state.values if key.startswith("due")} == {"due:9", "due:9:0"}
+
+
 def test_a_shared_identifier_keeps_no_neighbours_whatever_is_said_of_it_later() -> None:
     state = MemoryState()
     resolver = Resolver(state, RULES, 0, check=True)
@@ -191,6 +243,18 @@ def test_a_shared_identifier_keeps_no_neighbours_whatever_is_said_of_it_later() 
 
 
 TWO_LIMITS = IdentityRules((NamespaceRule("u", 1), NamespaceRule("p", 1), NamespaceRule("a")))
+
+
+def test_a_move_tells_its_own_link_whatever_else_is_settled_with_it() -> None:
+    """In both worlds an earlier link takes `a` from one account to another, which is then named by `a`."""
+    resolver = Resolver(MemoryState(), TWO_LIMITS, 9, check=True)
+    for n in "xy":
+        meet(resolver, f"a{n}", f"u{n}1", day=5)
+        meet(resolver, f"u{n}2", day=7)
+    seen = [Sighting(f"{i}{n}{end}", i, day) for n in "xy" for i, end, day in (("a", "", 0), ("u", "2", 1))]
+    changes = resolver.add(seen, [Link(f"a{n}", f"u{n}2", 1) for n in "xy"])
+    assert {move.identifier for move in changes.moves} == {"ax", "ay", "ux2", "uy2"}
+    assert all(move.evidence == f"a{move.identifier[1]} u{move.identifier[1]}2" for move in changes.moves)
 
 
 @pytest.mark.parametrize("first_seen", [0, 9])
@@ -209,3 +273,22 @@ def test_of_several_never_links_the_smallest_pair_is_named() -> None:
     meet(resolver, "a1", "u1")
     resolver.add(overrides=[Override(i, "a2", "never", 1, i) for i in ("a1", "u1")])
     assert meet(resolver, "a2", "u1").refused == {("a2", "u1"): Refusal("never_link", "a1 a2")}
+
+
+def test_a_force_link_said_again_comes_before_those_said_meanwhile() -> None:
+    resolver = Resolver(MemoryState(), TWO_LIMITS, 0, check=True)
+    meet(resolver, "a1", "a2", "a3")
+    resolver.add(overrides=[Override("a1", "a2", "never", 1, "1"), Override("a1", "a3", "force", 2, "2")])
+    resolver.add(overrides=[Override("a2", "a3", "force", 3, "3")])
+    assert resolver.members("a2") == ("a2", "a3")
+    resolver.add(overrides=[Override("a1", "a3", "force", 4, "4")])
+    assert resolver.members("a1") == ("a1", "a3")
+
+
+def test_a_checked_resolver_notices_a_refusal_that_is_missing() -> None:
+    state = MemoryState()
+    resolver = Resolver(state, TWO_LIMITS, 0, check=True)
+    meet(resolver, "p1", "p2")
+    state.put("l:p1:p2", (0, 0))
+    with pytest.raises(AssertionError, match="p1"):
+        resolver.add()

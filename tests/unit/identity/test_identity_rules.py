@@ -1,8 +1,11 @@
 """identity.yaml: what it says, and where it is wrong."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from identity.limits import Refusal
+from identity.limits import Limits, Refusal
 from identity.rules import DEFAULT_BLOCKED_PATTERNS, IdentityRules, parse_rules
 from schemas.errors import Problem
 
@@ -113,3 +116,23 @@ def test_a_broken_limit_is_named_by_strength_and_max_before_with() -> None:
     assert only_with.broken(only_with.joined(two_users, only_with.unit("email"))) == Refusal(
         "with", "email with user_id: 1"
     )
+
+
+def test_counts_are_clipped_where_more_makes_no_difference() -> None:
+    limits = Limits({"crm": 4, "phone": 3, "user": 1}, {("email", "user"): 2, ("user", "phone"): 5})
+    assert limits.caps == (5, 1, 6, 3)  # crm, email, phone, user
+
+
+@given(
+    st.dictionaries(st.sampled_from("xyz"), st.integers(1, 2)),
+    st.dictionaries(st.tuples(st.sampled_from("xyz"), st.sampled_from("xyz")), st.integers(1, 2)),
+    st.data(),
+)
+def test_many_clusters_break_a_limit_as_one_does(
+    most: dict[str, int], most_with: dict[tuple[str, str], int], data: st.DataObject
+) -> None:
+    limits = Limits(most, most_with)
+    width = len(limits.zero)
+    counts = data.draw(st.lists(st.lists(st.integers(0, 3), min_size=width, max_size=width), min_size=1))
+    found = limits.breaks(np.array(counts, np.int64).reshape(len(counts), width))
+    assert found.tolist() == [limits.broken(tuple(row)) is not None for row in counts]

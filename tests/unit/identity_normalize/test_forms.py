@@ -79,6 +79,7 @@ def test_the_short_way_for_chinese_mobiles_agrees_with_the_numbering_plan(number
         (" a.b+c@x.co ", "a.b+c@x.co"),
         ("ａｎｎａ＠ｑｑ．ｃｏｍ", "anna@qq.com"),
         ("an\u200bna@qq。com", "anna@qq.com"),
+        ("anna。li@qq.com", "anna.li@qq.com"),
         ('"anna"@x.com', "anna@x.com"),
         ("anna@münchen.de", "anna@xn--mnchen-3ya.de"),
         ("张三@例子.公司", "张三@xn--fsqu00a.xn--55qx5d"),

@@ -83,6 +83,9 @@ def test_undeclared_namespaces_and_missing_scopes_are_ignored_and_told() -> None
         ("unknown_namespace", "/context/externalId/0/type"),
     ]
     assert identifier_problems(event_of(), WORKSPACE) == []
+    for field in ("externalIds", "externalId"):
+        alone = event_of(context={field: [{"id": "y", "type": "gaid"}]})
+        assert identifier_problems(alone, WORKSPACE) == [("unknown_namespace", f"/context/{field}/0/type")]
 
 
 def test_what_has_no_normal_form_is_no_identifier() -> None:
