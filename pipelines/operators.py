@@ -53,7 +53,7 @@ class Rounds:
     behind it, which is in proportion to what it took, so that rounds grow under load.
     """
 
-    def __init__(self, gather_ms: int, least_ms: int, share: float) -> None:
+    def __init__(self, gather_ms: int, least_ms: int, share: int) -> None:
         """A round waits `gather_ms` for more; the pause is this `share` of a round's time, `least_ms` or more."""
         self._gather_ms = gather_ms
         self._least_ms = least_ms
@@ -112,7 +112,7 @@ class LandStep(KeyedProcessFunction):
         self._store = _store(self._config)
         self._lands: dict[str, Land] = {}
         self._buffered: dict[str, int] = {}
-        self._rounds = Rounds(FLUSH_AFTER_MS, FLUSH_AFTER_MS, 1)
+        self._rounds = Rounds(FLUSH_AFTER_MS, FLUSH_AFTER_MS, 2)
 
     def _land(self, slot: str) -> Land:
         if slot not in self._lands:
@@ -201,7 +201,7 @@ class ScoreStep(KeyedProcessFunction):
         self._versions = Versions(self._store, "profile_rows")
         self._steps: dict[str, tuple[Score, FlinkState]] = {}
         self._waiting: set[str] = set()
-        self._rounds = Rounds(GATHER_MS, CYCLE_MS, 0.5)
+        self._rounds = Rounds(GATHER_MS, CYCLE_MS, 1)
 
     def _step(self, workspace: str) -> tuple[Score, FlinkState]:
         if workspace not in self._steps:
