@@ -65,14 +65,26 @@ class WorkingSet:
         """The pair, a new one when it is not known; `a` is the smaller id."""
         found = self.couples.get((a, b))
         if found is None:
-            stored = self._state.get(f"l:{a}:{b}")
+            stored = self._stored_pair(a, b)
             found = self.couples[a, b] = Couple(self.identifier(a), self.identifier(b), stored)
         return found
 
     def days(self, a: str, b: str) -> tuple[int, int] | None:
         """First and last day of a link, without loading it; None when it was not seen."""
         found = self.couples.get((a, b))
-        return stored_days(self._state.get(f"l:{a}:{b}")) if found is None else found.days
+        return stored_days(self._stored_pair(a, b)) if found is None else found.days
+
+    def _stored_pair(self, a: str, b: str) -> tuple[Any, ...] | None:
+        """What the state says of a pair. Most pairs are new because an end is, and then it need not be asked.
+
+        Of an end without a record it may hold a word on the pair with an excluded identifier, which means nothing.
+        """
+        for end in (a, b):
+            found = self.identifiers.get(end)
+            if found is not None and found.stored is None:
+                return None
+        stored: tuple[Any, ...] | None = self._state.get(f"l:{a}:{b}")
+        return stored
 
     def neighbours(self, identifier: Identifier) -> Iterator[str]:
         """Identifiers with which it shares a known pair, unless it is shared or was when the pair came."""

@@ -183,6 +183,8 @@ class Cluster:
             "execution.checkpointing.tolerable-failed-checkpoints": "1000",
             "execution.checkpointing.incremental": "true" if s.state_backend == "rocksdb" else "false",
             "state.backend.type": s.state_backend,
+            # most keys that the resolver asks for are new: what is in no file need not be looked for in each
+            "state.backend.rocksdb.use-bloom-filter": "true",
             "restart-strategy.type": "exponential-delay",
             "restart-strategy.exponential-delay.initial-backoff": "1 s",
             "restart-strategy.exponential-delay.max-backoff": "5 s",

@@ -7,7 +7,7 @@ Invariant: names and units stand in `schemas.metrics`; what cannot be measured i
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import httpx
 from prometheus_client.core import GaugeMetricFamily
@@ -30,6 +30,8 @@ _SETTLING_S = 15.0
 _LONGEST_STRETCH_S = 600.0
 _PATIENCE_S = 10.0
 _MOST_DONE = 200_000
+_REST = 3.0
+"""Time at rest for each time of work on what nobody waits for: the job has need of the processors."""
 
 Values = dict[str, dict[str, float]]
 """Metric -> value of its one label ("" where it has none) -> number."""
@@ -47,6 +49,14 @@ _QUESTIONS = {
     f" WHERE reason != '' AND {_IN_FORCE} GROUP BY reason",
     "kintsugi_largest_profile": "SELECT '', max(length(members)) FROM kintsugi_store.current_rows",
 }
+
+
+def calmly(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines, and behind each a rest in proportion to what was done with it."""
+    for line in lines:
+        began = time.thread_time()
+        yield line
+        time.sleep(_REST * (time.thread_time() - began))
 
 
 class Measuring:
@@ -107,7 +117,8 @@ class Measuring:
     def _balance(self, marked_at: float, found: Values) -> None:
         before = marked_at - _SETTLING_S
         since = int(max(self._judged_until, before - _LONGEST_STRETCH_S) * 1e6)
-        told = balance(self._log.read(since), self._store, self._settings.home, since, int(before * 1e6))
+        lines = calmly(self._log.read(since))
+        told = balance(lines, self._store, self._settings.home, since, int(before * 1e6))
         self._judged_until = before
         for name in ("accepted", "landed", "rejected", "in_flight"):
             found[f"kintsugi_balance_{name}_events"] = {"": getattr(told, name)}

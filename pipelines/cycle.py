@@ -5,6 +5,7 @@ profile, counted from 0 in the order of `members`.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -73,6 +74,26 @@ class Cycle:
 
     def _query(self, sql: str) -> pa.Table:
         return self.ask(sql, touched=self._touched)
+
+    def at_once(self, begin: "Callable[[Callable[[], pa.Table]], Future[pa.Table]]") -> "Cycle":
+        """The same cycle, with the questions that every cycle asks put together."""
+        excluded = self.excluded
+        asked = {
+            sql: begin(partial(self.ask, sql, touched=self._touched))
+            for sql in (
+                events_select(self.workspace, self.generation, self.ruleset.scoring, excluded=excluded),
+                observations_select(
+                    self.workspace, self.generation, self.ruleset.identity, excluded=excluded
+                ),
+                held_select(self.workspace),
+                assertions_select(self.workspace),
+            )
+        }
+
+        def ask(sql: str, touched: pa.Table) -> pa.Table:
+            return asked.pop(sql).result() if sql in asked else self.ask(sql, touched=touched)
+
+        return replace(self, ask=ask)
 
     def pieces(self, size: int) -> "Iterator[tuple[int, Cycle]]":
         """Cycles of so many of the profiles each, and where they begin; the store is asked for all together."""

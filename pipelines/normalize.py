@@ -96,7 +96,7 @@ class Normalizer:
         self._identifiers: dict[tuple[str, str, str], tuple[str, str, int] | None] = {}
         self._sent: dict[str, int] = {}
         self._carried: dict[tuple[tuple[str, str, str], ...], _Carried] = {}
-        self._event_id = event_ids(self.pepper, workspace.name)
+        self.event_id = event_ids(self.pepper, workspace.name)
         self._identifier_ids = lru_cache(maxsize=1024)(partial(identifier_ids, self.pepper))
         names = "|".join(re.escape(name) for name in sorted(workspace.sensitive))
         self._sensitive = re.compile(rf'"(?:{names})":'.encode()) if names else None
@@ -143,7 +143,7 @@ class Normalizer:
         received_at = record.received_at
         body = bytes(item.e)
         time = event_time(event, item, received_at)
-        eid = self._event_id(body)
+        eid = self.event_id(body)
         day = self.day_of(time)
         properties, sealed = self._split(event.properties)
         raw = tuple(raw_identifiers_of(event, self.workspace))
@@ -326,6 +326,11 @@ class Normalize:
         body = msgspec.json.encode(record)
         for slot in self._slots:
             yield Message(slot, what, body, f"{slot}/{len(self._slots)}")
+
+    def event_ids(self, record: log_record.Events) -> list[str]:
+        """event_id of each item of a record, whether or not it can be read. Raises Problem `unknown_workspace`."""
+        event_id = self._of(record.workspace, record.key_generation).event_id
+        return [event_id(bytes(item.e)) for item in record.batch]
 
     def _rows(self, record: log_record.Events | log_record.Raw) -> Rows:
         out = empty()

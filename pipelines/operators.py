@@ -4,8 +4,10 @@ Not in `job.py`, since what is defined in the script that Flink's driver runs wo
 """
 
 import gc
+import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from pipelines.score import CYCLE_MS, Score
 from pipelines.state import FlinkState
 from store.client import Store, StoreSettings
 
+GATHER_MS = 50
+"""What the steps before tell at once is scored together."""
 LONGEST_PAUSE_MS = 500
 PICKLED = Types.PICKLED_BYTE_ARRAY()
 
@@ -39,6 +43,47 @@ def calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)
+    sys.setswitchinterval(0.001)
+
+
+class Rounds:
+    """When rounds of work begin: soon after something comes, and never soon after the last round.
+
+    What a round costs by itself (statements, parts, profiles touched again) is shared by all that comes in the pause
+    behind it, which is in proportion to what it took, so that rounds grow under load.
+    """
+
+    def __init__(self, gather_ms: int, least_ms: int, share: int) -> None:
+        """A round waits `gather_ms` for more; the pause is this `share` of a round's time, `least_ms` or more."""
+        self._gather_ms = gather_ms
+        self._least_ms = least_ms
+        self._share = share
+        self._rung: dict[str, int] = {}
+        self._not_before_ms = 0
+
+    def ring(self, key: str, timers: Any) -> None:
+        """Set the timer of a key's next round, for what came just now."""
+        at = max(timers.current_processing_time() + self._gather_ms, self._not_before_ms)
+        self._rung[key] = at
+        timers.register_processing_time_timer(at)
+
+    def may_begin(self) -> bool:
+        """Whether the pause is over."""
+        return time.time() * 1000 >= self._not_before_ms
+
+    def is_meant(self, key: str, timer: int) -> bool:
+        """Whether a timer is the key's last; those before it were overtaken by a round. One of a dead attempt is."""
+        return self._rung.get(key, timer) == timer
+
+    @contextmanager
+    def round(self, key: str) -> Iterator[None]:
+        """A round, and the pause behind it."""
+        self._rung.pop(key, None)
+        began = time.time()
+        yield
+        ended = time.time()
+        pause = max(self._least_ms, 1000 * self._share * (ended - began))
+        self._not_before_ms = int(1000 * ended + min(pause, LONGEST_PAUSE_MS))
 
 
 class NormalizeStep(FlatMapFunction):
@@ -67,7 +112,7 @@ class LandStep(KeyedProcessFunction):
         self._store = _store(self._config)
         self._lands: dict[str, Land] = {}
         self._buffered: dict[str, int] = {}
-        self._pause_ms = FLUSH_AFTER_MS
+        self._rounds = Rounds(FLUSH_AFTER_MS, FLUSH_AFTER_MS, 2)
 
     def _land(self, slot: str) -> Land:
         if slot not in self._lands:
@@ -89,33 +134,33 @@ class LandStep(KeyedProcessFunction):
             return
         if slot not in self._buffered:
             # the first since this attempt or the last flush: state restored with rows has its timer too
-            ctx.timer_service().register_processing_time_timer(
-                ctx.timer_service().current_processing_time() + self._pause_ms
-            )
+            self._rounds.ring(slot, ctx.timer_service())
         # a trailer waits with the batches before it: many short segments cost no more than a long one
-        rows, body = message.body if message.what == "batch" else (0, (message.body, message.copy))
+        is_batch = message.what == "batch"
+        rows, body = message.body if is_batch else (0, (message.body, message.copy))
         self._buffer.add(body)
         self._buffered[slot] = self._buffered.get(slot, 0) + rows
-        if self._buffered[slot] >= FLUSH_EVENTS:
+        # behind a trailer nothing more comes soon: the segment is in
+        if self._buffered[slot] >= FLUSH_EVENTS or (not is_batch and self._rounds.may_begin()):
             yield from self._flush(slot)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Message]:
-        yield from self._flush(ctx.get_current_key())
+        if self._rounds.is_meant(ctx.get_current_key(), timestamp):
+            yield from self._flush(ctx.get_current_key())
 
     def _flush(self, slot: str) -> Iterator[Message]:
         """Land what waits: first the batches, then the trailers, which say that all before them is told."""
-        started = time.monotonic()
         waiting = list(self._buffer.get() or ())
         self._buffered.pop(slot, None)
-        trailers = [body for body in waiting if isinstance(body, tuple)]
-        if len(trailers) < len(waiting):
-            yield from self._land(slot).flush([body for body in waiting if not isinstance(body, tuple)])
-        for trailer in trailers:
-            yield from trailer_messages(*trailer)
-        if waiting:
+        if not waiting:
+            return
+        with self._rounds.round(slot):
+            trailers = [body for body in waiting if isinstance(body, tuple)]
+            if len(trailers) < len(waiting):
+                yield from self._land(slot).flush([body for body in waiting if not isinstance(body, tuple)])
+            for trailer in trailers:
+                yield from trailer_messages(*trailer)
             self._buffer.clear()
-            # a dozen inserts, here and in `resolve`, cost more than the rows of few events: more events share them
-            self._pause_ms = _pause(FLUSH_AFTER_MS, 2 * (time.monotonic() - started))
 
 
 class ResolveStep(KeyedProcessFunction):
@@ -156,7 +201,7 @@ class ScoreStep(KeyedProcessFunction):
         self._versions = Versions(self._store, "profile_rows")
         self._steps: dict[str, tuple[Score, FlinkState]] = {}
         self._waiting: set[str] = set()
-        self._pause_ms = CYCLE_MS
+        self._rounds = Rounds(GATHER_MS, CYCLE_MS, 1)
 
     def _step(self, workspace: str) -> tuple[Score, FlinkState]:
         if workspace not in self._steps:
@@ -176,13 +221,12 @@ class ScoreStep(KeyedProcessFunction):
         self._touched.add((message.what, message.body))
         if workspace not in self._waiting:
             self._waiting.add(workspace)
-            ctx.timer_service().register_processing_time_timer(
-                ctx.timer_service().current_processing_time() + self._pause_ms
-            )
+            self._rounds.ring(workspace, ctx.timer_service())
         return ()
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Sequence[Message]:
-        self._cycle(ctx.get_current_key())
+        if self._rounds.is_meant(ctx.get_current_key(), timestamp):
+            self._cycle(ctx.get_current_key())
         return ()
 
     def _cycle(self, workspace: str) -> None:
@@ -190,17 +234,8 @@ class ScoreStep(KeyedProcessFunction):
         self._waiting.discard(workspace)
         step, state = self._step(workspace)
         if told or step.must_reconcile:
-            started = time.monotonic()
-            step.cycle([message for message in told if message[0] != "trailer"])
-            step.record([body for what, body in told if what == "trailer"])
-            self._touched.clear()
-            state.flush()
-            self._pause_ms = _pause(CYCLE_MS, time.monotonic() - started)
-
-
-def _pause(least: int, seconds: float) -> int:
-    """Milliseconds to the next round of work: in proportion to what the last took, so that rounds grow under load.
-
-    What a round costs by itself (statements, parts, profiles touched again) is then shared by more events.
-    """
-    return min(max(least, int(1000 * seconds)), LONGEST_PAUSE_MS)
+            with self._rounds.round(workspace):
+                step.cycle([message for message in told if message[0] != "trailer"])
+                step.record([body for what, body in told if what == "trailer"])
+                self._touched.clear()
+                state.flush()

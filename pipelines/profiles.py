@@ -5,6 +5,7 @@ A profile without events up to the date has a tombstone, which still knows the n
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ class Profiles:
         With `own`, of those alone that the identifiers name: a walk over all identifiers computes each once.
         """
         ids, members, gone = self._touched(identifiers, own)
-        rows = pa.concat_tables([self.scored(ids, members, version)[0], self._tombstones(gone, version)])
+        tombstones = self._store.begin(partial(self._tombstones, gone, version))
+        rows = pa.concat_tables([self.scored(ids, members, version)[0], tombstones.result()])
         if journal:
             journal.publish(rows, version)
         self._store.insert_arrow("kintsugi_store.profile_rows", rows)
@@ -129,6 +131,8 @@ class Profiles:
             excluded,
             members,
         )
+        if len(ids) <= PIECE:  # most of it is waiting; of many profiles, the answers would stay all at once
+            cycle = cycle.at_once(self._store.begin)
         parts = [
             self._piece(ids[start : start + PIECE], piece, version) for start, piece in cycle.pieces(PIECE)
         ]

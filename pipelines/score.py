@@ -22,7 +22,7 @@ from schemas.ids import ranges
 from scoring.decay import weights
 from store.client import Store
 
-CYCLE_MS = 300
+CYCLE_MS = 200
 CHUNK = 20_000
 """Identifiers whose profiles are computed together."""
 PREPARE = 200_000

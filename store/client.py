@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ _T = TypeVar("_T")
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 2.0
 AT_ONCE: Final = 8
-"""Calls that one store has under way by `insert_all`."""
+"""Calls that one store has under way by `begin`."""
 _PASSING: Final = frozenset([202, 203, 209, 210, 236, 241, 242, 252, 279, 285, 286, 319, 999])
 """ClickHouse's codes for what time mends: overload, memory, too many parts, lost peers."""
 
@@ -159,14 +160,18 @@ class Store:
 
         self._call(command)
 
+    def begin(self, call: Callable[[], _T]) -> Future[_T]:
+        """Makes a call beside others (AT_ONCE together): most of a small statement is waiting."""
+        return self._threads.submit(call)
+
     def insert_all(self, tables: Mapping[str, pa.Table], *others: Callable[[], None]) -> None:
-        """Adds rows to several tables at once, beside other calls: most of a small insert is waiting.
+        """Adds rows to several tables at once, beside other calls.
 
         Returns when all have ended; raises the first error in their order.
         """
         waiting: list[Future[Any]] = [
-            *(self._threads.submit(self.insert_arrow, table, rows) for table, rows in tables.items()),
-            *(self._threads.submit(call) for call in others),
+            *(self.begin(partial(self.insert_arrow, table, rows)) for table, rows in tables.items()),
+            *(self.begin(call) for call in others),
         ]
         wait(waiting)
         for one in waiting:

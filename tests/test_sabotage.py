@@ -31,8 +31,8 @@ BULK = "tests/laws/test_identity_bulk.py"
 SABOTAGES = [
     Sabotage(
         "deduplication off", "pipelines/normalize.py",
-        "eid = self._event_id(body)",
-        "eid = self._event_id(body + str(len(out['events'])).encode())",
+        "eid = self.event_id(body)",
+        "eid = self.event_id(body + str(len(out['events'])).encode())",
         STEPS + "test_a_duplicate_event_counts_once",
     ),
     Sabotage(

@@ -23,6 +23,9 @@ BASE_SETTINGS: Final = {
 }
 """What differs here from the engine's own defaults; a request may set each otherwise."""
 
+CONFIG: Final = Path(__file__).with_name("engine.xml")
+"""What differs for the engine as a whole: how parts lie on the disk, and who waits for whom."""
+
 _STREAMABLE: Final = frozenset(
     ["TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "JSONEachRow", "RowBinary", "Native"]
 )
@@ -50,7 +53,8 @@ class Engine:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         try:
-            self._root = connect(self._path)  # keeps the engine open between requests
+            # keeps the engine open between requests; the first connection configures it
+            self._root = connect(self._url({"config-file": str(CONFIG)}))
         except ENGINE_ERRORS as error:
             raise from_engine(error) from None
         self._sessions = Sessions(lambda: connect(self._url({})))

@@ -24,10 +24,12 @@ class CountingState(MemoryState):
     def __init__(self) -> None:
         super().__init__()
         self.calls = self.longest = 0
+        self.asked: list[str] = []
         self.get = self._get  # type: ignore[assignment]
 
     def _get(self, key: str) -> Any | None:
         self.calls += 1
+        self.asked.append(key)
         return self.values.get(key)
 
     def put(self, key: str, value: Any) -> None:
@@ -43,6 +45,17 @@ def meet(resolver: Resolver, *ids: str, day: int = 0) -> Changes:
     known = sorted(ids)
     links = [Link(a, b, day) for n, a in enumerate(known) for b in known[n + 1 :]]
     return resolver.add([Sighting(i, i[0], day) for i in ids], links)
+
+
+def test_a_pair_is_new_where_an_end_is_and_the_state_is_not_asked() -> None:
+    state = CountingState()
+    resolver = Resolver(state, RULES, 0)
+    meet(resolver, "u1", "a1")
+    state.asked.clear()
+    meet(resolver, "u1", "a2")
+    assert [key for key in state.asked if key.startswith("l:")] == []
+    meet(resolver, "u1", "a2")
+    assert [key for key in state.asked if key.startswith("l:")] == ["l:a2:u1"]
 
 
 def test_an_event_on_a_supernode_costs_the_same_however_many_came_before() -> None:

@@ -1,8 +1,12 @@
 """Metrics: defined once, shown everywhere, and the law that nothing accepted is lost."""
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api.metering import Metering
@@ -11,6 +15,9 @@ from kintsugi import dashboard, measures
 from kintsugi.balance import Balance, balance
 from kintsugi.settings import Settings
 from pipelines.local_job import LocalJob
+from pipelines.messages import Body, unpack
+from pipelines.normalize import Normalize, keys_in
+from schemas.log_record import Item
 from schemas.metrics import METRICS
 from store.client import Store
 from tests.worlds import RECEIVED_AT, World, lines
@@ -63,3 +70,57 @@ def test_accepted_is_landed_and_rejected_and_under_way(store: Store, tmp_path: P
     LocalJob(store, tmp_path).run(log)
     assert balance(log, store, tmp_path, since=0, before=RECEIVED_AT + 1) == Balance(40, 40, 0, 0)
     assert balance(log, store, tmp_path, since=RECEIVED_AT + 1, before=RECEIVED_AT + 2) == Balance()
+
+
+def test_what_cannot_be_read_is_accepted_and_rejected(store: Store, tmp_path: Path) -> None:
+    world = World(tmp_path, "balance-rejects")
+    (record,) = world.events(EVENTS[:2], size=10)
+    spoilt = replace(record, batch=[*record.batch, Item(e=msgspec.Raw(b'{"type":7}'))])
+    log = [*lines([world.opened("g"), spoilt]), b"{]"]
+    told = balance(log, store, tmp_path, since=0, before=RECEIVED_AT)
+    assert told == Balance(accepted=4, in_flight=3), (
+        "of a line without a time nobody says that it is under way"
+    )
+    LocalJob(store, tmp_path).run(log)
+    assert balance(log, store, tmp_path, since=0, before=RECEIVED_AT + 1) == Balance(4, 2, 2, 0)
+
+
+def test_what_landed_is_counted_for_a_fraction_of_what_it_took_to_land(store: Store, tmp_path: Path) -> None:
+    """It is done every minute, also when the minute brought hundreds of thousands."""
+    world = World(tmp_path, "balance-work")
+    events = [
+        {**EVENTS[0], "messageId": f"w{n}", "anonymousId": f"w{n}", "userId": f"w{n}"} for n in range(6_000)
+    ]
+    log = lines(world.events(events, size=1_000))
+    bodies: list[Body] = []
+
+    def normalize() -> None:
+        step = Normalize(1, keys_in(tmp_path))
+        bodies[:] = [message.body[1] for line in log for message in step.line(line.decode())]
+
+    def count() -> None:
+        told = balance(log, store, tmp_path, since=0, before=RECEIVED_AT + 1)
+        assert told == Balance(6_000, 6_000, 0, 0)
+
+    work = _least_seconds(normalize)
+    store.insert_arrow("kintsugi_store.events", unpack(bodies)["events"])
+    assert _least_seconds(count) < work / 2
+
+
+def _least_seconds(call: Callable[[], None]) -> float:
+    """Processor time of a call, the least of three: now and then the collector of garbage comes in between."""
+    taken = []
+    for _ in range(3):
+        began = time.thread_time()
+        call()
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+def test_who_measures_rests_longer_than_he_works() -> None:
+    began, worked = time.monotonic(), time.thread_time()
+    for _ in measures.calmly([b""] * 5):
+        while time.thread_time() - worked < 0.02:
+            pass
+        worked = time.thread_time()
+    assert time.monotonic() - began > 5 * 0.02 * 3
