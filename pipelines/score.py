@@ -25,7 +25,7 @@ from store.client import Store
 CYCLE_MS = 200
 CHUNK = 20_000
 """Identifiers whose profiles are computed together."""
-PREPARE = 200_000
+PREPARE = 100_000
 """Most identifiers of one slice of a generation: members lie all over the tables, a statement reads much of them."""
 AT_LEAST = 6
 """Slices of a generation, unless they would be smaller than a cycle's."""
