@@ -24,7 +24,7 @@ from store.overrides import days_of
 
 FLUSH_EVENTS = 20_000
 FLUSH_AFTER_MS = 250
-FILL_EVENTS = 500_000
+FILL_EVENTS = 1_000_000
 """Stored events that one statement derives hits from when a generation is opened."""
 _DAY_US = 86_400_000_000
 _TOLD = 20_000
