@@ -74,8 +74,7 @@ def prepare(home: Path, port: int, controller_port: int, text: str = "") -> list
     classpath = os.pathsep.join(str(path) for path in jars.fetch("broker"))
     java = [_java(), "-cp", classpath, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
     if not (home / "data" / "meta.properties").exists():
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        format_ = ["format", "--standalone", "-t", cluster, "-c", str(properties)]
+        format_ = ["format", "--standalone", "-t", cluster_id(), "-c", str(properties)]
         quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         done = subprocess.run(
             [*java, *quick, "kafka.tools.StorageTool", *format_], capture_output=True, text=True
@@ -83,6 +82,11 @@ def prepare(home: Path, port: int, controller_port: int, text: str = "") -> list
         if done.returncode:
             raise BrokerFailed(f"the data folder could not be formatted: {done.stdout}{done.stderr}")
     return [*java, _HEAP, "-XX:+UseSerialGC", "kafka.Kafka", str(properties)]
+
+
+def cluster_id() -> str:
+    """A new id of a cluster, as Kafka makes them: 16 random bytes; one that begins with a dash would be an option."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
 
 
 class Broker:

@@ -1,6 +1,6 @@
 """The settings of a broker of our own."""
 
-from pipelines.broker import server_properties
+from pipelines.broker import cluster_id, server_properties
 from pipelines.log.lines import MAX_LINE
 
 
@@ -26,3 +26,9 @@ def test_any_folder_name_survives_as_a_java_property() -> None:
 
 def test_it_takes_the_longest_line() -> None:
     assert int(properties(server_properties("/data", 1, 2))["message.max.bytes"]) > MAX_LINE
+
+
+def test_the_id_of_a_cluster_is_never_read_as_an_option() -> None:
+    ids = {cluster_id() for _ in range(2_000)}
+    assert len(ids) == 2_000
+    assert not [each for each in ids if each.startswith("-")]
