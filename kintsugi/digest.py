@@ -19,7 +19,7 @@ from pipelines.profiles import Profiles
 from pipelines.resolve import days_of, overrides_of
 from schemas.arrow import IDS
 from schemas.errors import Problem
-from schemas.ids import prefixes
+from schemas.ids import ranges
 from store.client import Store
 
 _CHUNK = 20_000
@@ -95,10 +95,11 @@ def _stored(store: Store, workspace: str, generation: str) -> tuple[Iterable[lis
         rows = f"FROM kintsugi_store.{table} WHERE workspace = {{w:String}} AND generation = {{g:String}}"
         ask = {"w": workspace, "g": generation}
         ((count,),) = store.query_rows(f"SELECT count() {rows}", ask)
-        for prefix in prefixes(count, _SLICE):
+        slice_ = f"{id_} >= {{low:String}} AND {id_} < {{high:String}}"
+        for low, high in ranges(count, _SLICE):
             found = store.query_arrow(
-                f"SELECT {line} AS line {rows} AND {condition} AND startsWith({id_}, {{p:String}}) ORDER BY {id_}",
-                {**ask, "p": prefix},
+                f"SELECT {line} AS line {rows} AND {condition} AND {slice_} ORDER BY {id_}",
+                {**ask, "low": low, "high": high},
             )
             yield found["line"].to_pylist()
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.generations import Ruleset, Words, heard, open_of
 from pipelines.messages import Body, Message, by_workspace, unpack
 from schemas import arrow, log_record
-from schemas.ids import prefixes
+from schemas.ids import ranges
 from scoring.compile import hits_select
 from store.client import Store
 from store.overrides import days_of
@@ -126,10 +126,11 @@ def fill(store: Store, workspace: str, generation: str, ruleset: str) -> None:
     )[0][0]
     source = (
         "(SELECT * FROM kintsugi_store.events WHERE workspace = {w:String}"
-        " AND startsWith(event_id, {prefix:String}))"
+        " AND event_id >= {low:String} AND event_id < {high:String})"
     )
-    for prefix in prefixes(count, FILL_EVENTS):
-        store.execute(_INSERT_HITS + _hits(generation, ruleset, source), {"w": workspace, "prefix": prefix})
+    hits = _INSERT_HITS + _hits(generation, ruleset, source)
+    for low, high in ranges(count, FILL_EVENTS):
+        store.execute(hits, {"w": workspace, "low": low, "high": high})
 
 
 def _hits(generation: str, ruleset: str, source: str) -> str:

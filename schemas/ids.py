@@ -65,18 +65,6 @@ def reject_id(pepper: bytes, workspace: str, code: str, raw: bytes) -> str:
     return keyed_id(pepper, "reject", workspace.encode(), code.encode(), raw)
 
 
-def prefixes(count: int, most: int) -> list[str]:
-    """Prefixes of ids that cut `count` evenly spread ids into slices of about `most`; `[""]` when one slice will do.
-
-    >>> prefixes(10, 10), len(prefixes(11, 10)), prefixes(161, 10)[:2]
-    ([''], 16, ['00', '01'])
-    """
-    digits = 0
-    while count > most << (4 * digits):
-        digits += 1
-    return [f"{n:0{digits}x}" for n in range(16**digits)] if digits else [""]
-
-
 def ranges(count: int, most: int) -> list[tuple[str, str]]:
     """Bounds [low, high) of ids that cut `count` evenly spread ids into slices of about `most`.
 

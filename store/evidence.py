@@ -8,16 +8,16 @@ import pyarrow as pa
 
 from identity.bulk import Evidence
 from identity.evidence import Link, Sighting
-from schemas.ids import prefixes
+from schemas.ids import ranges
 from store.client import Store
 
 SLICE = 400_000
 """Stored links that one query reads."""
 _LINKS = """SELECT a, b, toInt32(min(day)) AS first, toInt32(max(day)) AS last FROM kintsugi_store.links
-WHERE workspace = {w:String} AND day <= toDate32({d:Int32}) AND startsWith(a, {p:String}) GROUP BY a, b"""
+WHERE workspace = {w:String} AND day <= toDate32({d:Int32}) AND a >= {low:String} AND a < {high:String} GROUP BY a, b"""
 _SIGHTINGS = """SELECT identifier_id, any(kind) AS kind, toInt32(min(day)) AS first FROM kintsugi_store.sightings
-WHERE workspace = {w:String} AND day <= toDate32({d:Int32}) AND startsWith(identifier_id, {p:String})
-GROUP BY identifier_id ORDER BY identifier_id"""
+WHERE workspace = {w:String} AND day <= toDate32({d:Int32}) AND identifier_id >= {low:String}
+    AND identifier_id < {high:String} GROUP BY identifier_id ORDER BY identifier_id"""
 _LATER = " WHERE workspace = {w:String} AND day > toDate32({d:Int32})"
 
 
@@ -27,9 +27,9 @@ def evidence_until(store: Store, workspace: str, date: int) -> Evidence:
     ((count,),) = store.query_rows(
         "SELECT count() FROM kintsugi_store.links WHERE workspace = {w:String}", {"w": workspace}
     )
-    slices = prefixes(count, SLICE)
-    links = pa.concat_tables([store.query_arrow(_LINKS, {**ask, "p": prefix}) for prefix in slices])
-    sightings = [store.query_arrow(_SIGHTINGS, {**ask, "p": prefix}) for prefix in slices]
+    slices = [{**ask, "low": low, "high": high} for low, high in ranges(count, SLICE)]
+    links = pa.concat_tables([store.query_arrow(_LINKS, of_slice) for of_slice in slices])
+    sightings = [store.query_arrow(_SIGHTINGS, of_slice) for of_slice in slices]
     return Evidence.of(pa.concat_tables(sightings), links)
 
 

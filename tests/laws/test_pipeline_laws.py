@@ -111,10 +111,13 @@ def test_rules_applied_to_history_equal_rules_from_the_start(
 ) -> None:
     """Half of the events come under other rules, then the rules of `in_order` are opened and activated.
 
-    Profiles of the new generation are computed in many slices, and these in pieces.
+    The new generation is derived in many slices, its profiles in pieces, and the digest reads slices too.
     """
     monkeypatch.setattr("pipelines.score.CHUNK", 40)
     monkeypatch.setattr("pipelines.profiles.PIECE", 9)
+    monkeypatch.setattr("pipelines.land.FILL_EVENTS", 300)
+    monkeypatch.setattr("store.evidence.SLICE", 100)
+    monkeypatch.setattr("kintsugi.digest._SLICE", 25)
     other = world.rules("namespaces: [{name: email}, {name: phone}]", "behaviour: {rules: []}")
     events = world.events(messy_events(7))
     half = len(events) // 2
