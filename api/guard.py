@@ -18,6 +18,11 @@ ProfileId = Annotated[str, Path(description="profile_id, also one given out befo
 _bearer = HTTPBearer(auto_error=False, description="A key of the workspace (kr_...)")
 
 
+def no_key() -> Problem:
+    """The refusal of a request that shows no live key."""
+    return Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
+
+
 def needs(keys: AccessKeys, scope: str) -> Callable[..., Awaitable[Access]]:
     """A dependency: the access of the caller's key. Raises Problem `unknown_key` or `wrong_scope`.
 
@@ -26,7 +31,7 @@ def needs(keys: AccessKeys, scope: str) -> Callable[..., Awaitable[Access]]:
 
     async def access(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Access:
         if given is None:
-            raise Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
+            raise no_key()
         return keys.access(given.credentials, scope)
 
     return access

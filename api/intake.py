@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.admission import admit, read, repeats_key
 from schemas.errors import Problem
-from schemas.events import admit, read
 from schemas.log_record import Item, RejectItem
 from schemas.times import parse_time
 
@@ -152,7 +152,7 @@ def _take_apart_python(plain: bytes, error: Exception) -> Request:
         raise refusal from None
     members = dict(found)
     beside = {name: _value(members.get(name, b"")) for name in ("writeKey", "context", "sentAt")}
-    is_clear = len(found) == len(members) and not _repeats_key(members.get("context", b"null"))
+    is_clear = len(found) == len(members) and not repeats_key(members.get("context", b"null"))
     if not isinstance(body, dict) or not isinstance(body.get("batch"), list) or not is_clear:
         return Request([plain], _text(beside["writeKey"]))
     return _request(beside, [raw for _, raw in _values(members["batch"].decode())])
@@ -258,14 +258,6 @@ def _value(raw: bytes | msgspec.Raw) -> Any:
         return read(bytes(raw)) if raw else None
     except Problem:
         return None
-
-
-def _repeats_key(raw: bytes) -> bool:
-    try:
-        read(raw)
-    except Problem as problem:
-        return problem.code == "dup_key"
-    return False
 
 
 def _text(value: Any) -> str:

@@ -15,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.body import ROOM, Gone, Room, read_body
+from api.guard import no_key
 from api.keys import AccessKeys
 from api.limits import STRANGER_RATE, Buckets, address_of
 from api.metrics import counter, histogram
-from schemas.admission import read
+from schemas.admission import repeats_key
 from schemas.errors import Problem
 
 _log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ class BodyCap:
                 scope, receive, send
             )
             return
-        if problem := body.problem or _repeats_key(body.plain):
+        if problem := body.problem or repeats_key(body.plain):
             await problems.answer(problem)(scope, receive, send)
             return
         pending = [{"type": "http.request", "body": body.plain, "more_body": False}]
@@ -107,7 +108,6 @@ class BodyCap:
 
 
 _KEY = re.compile(r"k[rw]_[0-9A-Za-z]{49}")
-_NO_KEY = Problem("unknown_key", "Send a key: Authorization: Bearer kr_...")
 
 
 class RateCap:
@@ -131,7 +131,7 @@ class RateCap:
             try:
                 if access is None:
                     self._strangers.take(address_of(scope))
-                    await problems.answer(_NO_KEY)(scope, receive, send)
+                    await problems.answer(no_key())(scope, receive, send)
                     return
                 self._buckets.take(access.id)
                 self._refuse_keys_in(scope)
@@ -148,15 +148,6 @@ class RateCap:
             if leaked := self._keys.find(text):
                 _log.warning("a key stood in a URL", key=leaked.id)
                 raise Problem("key_in_url")
-
-
-def _repeats_key(plain: bytes) -> Problem | None:
-    """The problem of a body that holds a key twice: the framework would take the last one."""
-    try:
-        read(plain)
-    except Problem as problem:
-        return problem if problem.code == "dup_key" else None
-    return None
 
 
 def _route(scope: Scope) -> str:

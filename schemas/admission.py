@@ -99,6 +99,15 @@ def admit(
     return Item(msgspec.Raw(data), sent if isinstance(sent, str) else None)
 
 
+def repeats_key(raw: bytes) -> Problem | None:
+    """The problem `dup_key` of a JSON text, where it has that one."""
+    try:
+        read(raw)
+    except Problem as problem:
+        return problem if problem.code == "dup_key" else None
+    return None
+
+
 def _may_repeat(raw: bytes, value: Any) -> bool:
     """Whether an object in `raw` may hold a key twice; False is certain.
 
