@@ -75,20 +75,28 @@ class Cycle:
     def _query(self, sql: str) -> pa.Table:
         return self.ask(sql, touched=self._touched)
 
+    @property
+    def _events_sql(self) -> str:
+        return events_select(self.workspace, self.generation, self.ruleset.scoring, excluded=self.excluded)
+
+    @property
+    def _observations_sql(self) -> str:
+        return observations_select(
+            self.workspace, self.generation, self.ruleset.identity, excluded=self.excluded
+        )
+
+    @property
+    def _held_sql(self) -> str:
+        return held_select(self.workspace)
+
+    @property
+    def _assertions_sql(self) -> str:
+        return assertions_select(self.workspace)
+
     def at_once(self, begin: "Callable[[Callable[[], pa.Table]], Future[pa.Table]]") -> "Cycle":
         """The same cycle, with the questions that every cycle asks put together."""
-        excluded = self.excluded
-        asked = {
-            sql: begin(partial(self.ask, sql, touched=self._touched))
-            for sql in (
-                events_select(self.workspace, self.generation, self.ruleset.scoring, excluded=excluded),
-                observations_select(
-                    self.workspace, self.generation, self.ruleset.identity, excluded=excluded
-                ),
-                held_select(self.workspace),
-                assertions_select(self.workspace),
-            )
-        }
+        questions = (self._events_sql, self._observations_sql, self._held_sql, self._assertions_sql)
+        asked = {sql: begin(partial(self.ask, sql, touched=self._touched)) for sql in questions}
 
         def ask(sql: str, touched: pa.Table) -> pa.Table:
             return asked.pop(sql).result() if sql in asked else self.ask(sql, touched=touched)
@@ -110,9 +118,8 @@ class Cycle:
     @cached_property
     def events(self) -> Events:
         """Hits and activity, on any day."""
-        scoring = self.ruleset.scoring
-        sql = events_select(self.workspace, self.generation, scoring, excluded=self.excluded)
-        return events_of(self._query(sql), self._owner, self.count, scoring.robots)
+        rows = self._query(self._events_sql)
+        return events_of(rows, self._owner, self.count, self.ruleset.scoring.robots)
 
     @cached_property
     def seen(self) -> Seen:
@@ -122,15 +129,12 @@ class Cycle:
     @cached_property
     def traits(self) -> Traits:
         """Observations of traits, on any day."""
-        sql = observations_select(
-            self.workspace, self.generation, self.ruleset.identity, excluded=self.excluded
-        )
-        return Traits(self._query(sql), self._owner)
+        return Traits(self._query(self._observations_sql), self._owner)
 
     @cached_property
     def said(self) -> list[Said]:
         """What people said of the profiles, by (day, at, id)."""
-        found = self._query(assertions_select(self.workspace))
+        found = self._query(self._assertions_sql)
         rows = zip(*(column.to_pylist() for column in found.columns), strict=True)
         told = [Said(int(self._owner[member]), *row) for member, *row in rows]
         return sorted(told, key=lambda said: (said.day, said.at, said.id))
@@ -138,7 +142,7 @@ class Cycle:
     @cached_property
     def _known(self) -> tuple[Int64s, pa.Table]:
         """Row of `touched` of each identifier, ascending, and what it is."""
-        found = self._query(held_select(self.workspace))
+        found = self._query(self._held_sql)
         member = found["member"].to_numpy().astype(np.int64)
         order = np.argsort(member, kind="stable")
         first = order[starts_of(member[order])]
